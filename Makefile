@@ -1,0 +1,177 @@
+# Builds, runs and tests ngx_sio; `make help` names the targets.  All that is
+# made lies in build/.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --silent
+
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+PORT         ?= 8080
+FUZZ_SECONDS ?= 300
+NGINX_SRC    ?= /usr/share/nginx/src
+
+.PHONY: help build install run test asan fuzz bench clean unit fuzzers FORCE
+
+# prove's own children must not look for this make's job server.
+
+PROVE := env -u MAKEFLAGS prove
+
+help:
+	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' \
+	    Makefile
+
+
+# Packages are looked for first, and what needs them is made by a make of its
+# own, which sees the files that they bring.
+
+NEED_BUILD := gcc libc6-dev nginx nginx-dev libyajl-dev
+NEED_NODE  := node:nodejs npm:npm
+NEED_TEST  := $(NEED_BUILD) $(NEED_NODE) perl openssl clang dpkg-dev \
+              libclang-rt-14-dev libio-socket-ssl-perl python3-socketio \
+              python3-aiohttp python3-requests python3-websocket chromium
+
+build: ## builds build/ngx_sio_module.so for the installed nginx
+	tools/need $(NEED_BUILD)
+	$(MAKE) build/ngx_sio_module.so
+
+install: build ## installs the module where nginx looks for it (DESTDIR=)
+	dir=$$(PATH=$$PATH:/usr/sbin nginx -V 2>&1 \
+	        | sed -n 's/.* --modules-path=\([^ ]*\).*/\1/p') \
+	    && install -D -m 644 -t "$(DESTDIR)$$dir" build/ngx_sio_module.so \
+	    && echo "$(DESTDIR)$$dir/ngx_sio_module.so"
+
+run: ## builds everything and serves the demo in the foreground (PORT=8080)
+	tools/need $(NEED_BUILD) $(NEED_NODE)
+	$(MAKE) build/ngx_sio_module.so build/node
+	tools/serve $(PORT)
+
+test: ## runs all tests, and a part of them with AddressSanitizer
+	tools/need $(NEED_TEST)
+	$(MAKE) build/node unit fuzzers build/ngx_sio_module.so \
+	    build/asan/ngx_sio_module.so
+	$(PROVE) t
+	echo 'With AddressSanitizer and UBSan:'
+	$(ASAN) $(PROVE) $$(cat t/asan.list)
+
+asan: ## runs all tests with AddressSanitizer and UBSan
+	tools/need $(NEED_TEST)
+	$(MAKE) build/node unit fuzzers build/asan/ngx_sio_module.so
+	$(ASAN) $(PROVE) t
+
+fuzz: ## runs every fuzz target (FUZZ_SECONDS=300 each)
+	tools/need $(NEED_TEST)
+	$(MAKE) build/node fuzzers
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PROVE) -v t/fuzz*.t
+
+bench: ## measures the CPU time of deliveries, echoes and connects
+	tools/need $(NEED_BUILD) $(NEED_NODE)
+	$(MAKE) build/ngx_sio_module.so build/node
+	t/bench/run
+
+clean: ## removes all that was built
+	rm -rf build
+
+
+# The module, by nginx's own build, which names the file after the variable.
+
+CC_OPT := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wformat \
+          -Werror=format-security -fno-semantic-interposition
+LD_OPT := -Wl,-z,relro -Wl,-z,now -Wl,-Bsymbolic-functions
+
+define make-module
+	+$(MAKE) -C $1 -f objs/Makefile modules
+	cmp -s $1/objs/ngx_http_sio_module.so $@ || { \
+	    cp $1/objs/ngx_http_sio_module.so $@.new && mv $@.new $@; }
+endef
+
+build/ngx_sio_module.so: FORCE
+	. $(NGINX_SRC)/conf_flags && tools/nginx-configure build/nginx \
+	    $(NGINX_SRC) "$${NGX_CONF_FLAGS[@]}" --with-cc-opt='$(CC_OPT)' \
+	    --with-ld-opt='$(LD_OPT)' --add-dynamic-module=../..
+	$(call make-module,build/nginx)
+
+
+# The same for an nginx with AddressSanitizer, from the distribution's source.
+# NGX_DEBUG_PALLOC makes each palloc a malloc, or a pool would hide overflows.
+# nginx unloads a module before leaks are looked for: with
+# ASAN_LD=-Wl,-z,nodelete a report names the module's functions, but misses
+# what its variables still point to.
+
+ASAN_CC   := -O1 -g -fno-omit-frame-pointer -fsanitize=address \
+             -DNGX_DEBUG_PALLOC=1
+UBSAN_CC  := -fsanitize=undefined -fno-sanitize-recover=undefined
+ASAN_CONF := --error-log-path=stderr --with-compat --with-debug \
+             --with-threads --with-pcre-jit --with-http_ssl_module \
+             --with-http_v2_module --with-http_realip_module \
+             --with-http_auth_request_module --with-http_stub_status_module
+
+ASAN := NGX_SIO_NGINX=$(CURDIR)/build/asan/nginx \
+        NGX_SIO_MODULE=$(CURDIR)/build/asan/ngx_sio_module.so NGX_SIO_ASAN=1 \
+        ASAN_OPTIONS=detect_odr_violation=0 \
+        UBSAN_OPTIONS=print_stacktrace=1 \
+        LSAN_OPTIONS=suppressions=$(CURDIR)/t/asan.supp:print_suppressions=0
+
+build/asan/src:
+	tools/nginx-source $@
+
+build/asan/nginx: | build/asan/src
+	tools/nginx-configure build/asan/core build/asan/src $(ASAN_CONF) \
+	    --with-cc-opt='$(ASAN_CC)' --with-ld-opt='-fsanitize=address'
+	echo 'Building nginx with AddressSanitizer'
+	$(MAKE) -C build/asan/core -f objs/Makefile binary
+	cp build/asan/core/objs/nginx $@
+
+build/asan/ngx_sio_module.so: build/asan/nginx FORCE
+	tools/nginx-configure build/asan/module build/asan/src $(ASAN_CONF) \
+	    --with-cc-opt='$(ASAN_CC) $(UBSAN_CC)' \
+	    --with-ld-opt='-fsanitize=address,undefined $(ASAN_LD)' \
+	    --add-dynamic-module=../../..
+	$(call make-module,build/asan/module)
+
+
+# What the tests need besides: a program for each unit test and each fuzz
+# target, and the clients.
+
+CHECK := -std=gnu11 -O1 -g -Wall -Wextra -Werror -Ingx_sio_module $(UBSAN_CC)
+PROTO := $(patsubst ngx_sio_module/proto/%.c,%.o, \
+                    $(wildcard ngx_sio_module/proto/*.c))
+HEADERS := $(wildcard ngx_sio_module/proto/*.h t/unit/*.h t/fuzz/*.h)
+
+unit: $(patsubst t/%.c,build/%,$(wildcard t/unit/*.c))
+fuzzers: $(patsubst t/%.c,build/%,$(wildcard t/fuzz/*.c t/fuzz/diff/*.c))
+
+build/unit/%.o: ngx_sio_module/proto/%.c $(HEADERS)
+	mkdir -p $(@D)
+	$(CC) $(CHECK) -fsanitize=address -c -o $@ $<
+
+build/unit/%: t/unit/%.c $(addprefix build/unit/,$(PROTO))
+	$(CC) $(CHECK) -fsanitize=address -o $@ $^ -lyajl
+
+build/fuzz/diff/%: t/fuzz/diff/%.c $(addprefix build/unit/,$(PROTO))
+	mkdir -p $(@D)
+	$(CC) $(CHECK) -fsanitize=address -o $@ $^ -lyajl
+
+build/fuzz/diff/%: t/fuzz/diff/%.c $(addprefix build/unit/,$(PROTO))
+	mkdir -p $(@D)
+	$(CC) $(CHECK) -fsanitize=address -o $@ $^ -lyajl
+
+build/fuzz/%.o: ngx_sio_module/proto/%.c $(HEADERS)
+	mkdir -p $(@D)
+	clang $(CHECK) -fsanitize=fuzzer-no-link,address -c -o $@ $<
+
+build/fuzz/%: t/fuzz/%.c $(addprefix build/fuzz/,$(PROTO))
+	clang $(CHECK) -fsanitize=fuzzer,address -o $@ $^ -lyajl
+
+build/node: t/clients/package.json
+	echo 'Installing the packages of $<'
+	rm -rf $@ $@.new && mkdir -p $@.new && cp $< $@.new
+	npm install --prefix $@.new --no-audit --no-fund --no-update-notifier \
+	    --no-package-lock --ignore-scripts --loglevel=error > $@.new/log \
+	    || { cat $@.new/log; exit 1; }
+	mv $@.new $@ && touch $@
+
+FORCE:

@@ -1,0 +1,90 @@
+/*
+ * What the whole core shares: the names of its objects, the settings of a
+ * location, and the way between sio_span_t and ngx_str_t.
+ */
+
+#ifndef NGX_SIO_H
+#define NGX_SIO_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "proto/sio_base.h"
+
+
+typedef struct ngx_sio_app_s          ngx_sio_app_t;
+typedef struct ngx_sio_nsp_s          ngx_sio_nsp_t;
+typedef struct ngx_sio_room_s         ngx_sio_room_t;
+typedef struct ngx_sio_socket_s       ngx_sio_socket_t;
+typedef struct ngx_sio_session_s      ngx_sio_session_t;
+typedef struct ngx_sio_msg_s          ngx_sio_msg_t;
+typedef struct ngx_sio_op_s           ngx_sio_op_t;
+typedef struct ngx_sio_user_s         ngx_sio_user_t;
+typedef struct ngx_sio_application_s  ngx_sio_application_t;
+
+
+/* a public socket id, 120 random bits in base64url */
+
+#define NGX_SIO_ID_LEN         20
+
+#define NGX_SIO_MAX_NAME_LEN   256    /* of a room or a namespace */
+
+
+/* what a location knows of one namespace, exact or by regular expression */
+
+typedef struct {
+    ngx_str_t                     name;
+#if (NGX_PCRE)
+    ngx_regex_t                  *regex;
+#endif
+    void                         *application;  /* of conf->application */
+} ngx_sio_nsp_conf_t;
+
+
+/* the settings of a location; live as long as the configuration */
+
+typedef struct {
+    ngx_sio_app_t                *app;
+    ngx_log_t                    *log;
+
+    const ngx_sio_user_t         *user;         /* the parser's layer */
+    const ngx_sio_application_t  *application;
+    ngx_array_t                   namespaces;   /* ngx_sio_nsp_conf_t, exact
+                                                   ones first */
+
+    ngx_msec_t                    ping_interval;
+    ngx_msec_t                    ping_timeout;
+    ngx_msec_t                    upgrade_timeout;
+    ngx_msec_t                    connect_timeout;
+
+    size_t                        max_payload;
+    size_t                        max_queue;
+    ngx_uint_t                    max_attachments;
+    ngx_uint_t                    max_namespaces;
+    ngx_uint_t                    max_rooms;
+    ngx_uint_t                    max_depth;
+
+    ngx_uint_t                    keep_auth;    /* a rule uses $sio_auth */
+} ngx_sio_conf_t;
+
+
+/* Returns the bytes of s as a span; borrowed. */
+
+static ngx_inline sio_span_t
+ngx_sio_span(ngx_str_t *s)
+{
+    return (sio_span_t) { s->data, s->len };
+}
+
+
+/* Returns the bytes of s as an nginx string; borrowed. */
+
+static ngx_inline ngx_str_t
+ngx_sio_str(sio_span_t s)
+{
+    return (ngx_str_t) { s.n, s.p };
+}
+
+
+#endif /* NGX_SIO_H */

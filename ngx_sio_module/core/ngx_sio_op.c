@@ -1,0 +1,271 @@
+/*
+ * Applying operations.  An operation chooses its sockets by marking them
+ * with its own number: one that was chosen or excluded already carries it,
+ * so a socket in several rooms is met once and only members are touched.
+ * What is sent is encoded once, when the first recipient is found.
+ */
+
+#include "core/ngx_sio_op.h"
+#include "core/ngx_sio_msg.h"
+#include "core/ngx_sio_nsp.h"
+#include "core/ngx_sio_room.h"
+#include "core/ngx_sio_session.h"
+#include "core/ngx_sio_socket.h"
+#include "core/ngx_sio_stats.h"
+
+
+typedef struct {
+    ngx_sio_op_t      *op;
+    ngx_sio_msg_t     *msg;
+    uint64_t           mark;
+    ngx_uint_t         n;
+} ngx_sio_op_run_t;
+
+
+static void ngx_sio_op_exclude(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp);
+static void ngx_sio_op_room(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp,
+    ngx_str_t *name);
+static void ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk);
+static void ngx_sio_op_send(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk);
+static void ngx_sio_op_rooms(ngx_sio_op_t *op, ngx_sio_socket_t *sk);
+static ngx_sio_msg_t *ngx_sio_op_encode(ngx_sio_op_t *op);
+
+
+static uint64_t  ngx_sio_op_marks;
+
+
+ngx_uint_t
+ngx_sio_op_apply(ngx_sio_op_t *op)
+{
+    ngx_uint_t         i;
+    ngx_queue_t       *q;
+    ngx_sio_nsp_t     *nsp;
+    ngx_sio_op_run_t   run;
+
+    run.op = op;
+    run.msg = NULL;
+    run.mark = ++ngx_sio_op_marks;
+    run.n = 0;
+
+    if (op->type == NGX_SIO_OP_EMIT) {
+        ngx_sio_count(emits);
+    }
+
+    if (op->target == NGX_SIO_TO_SENDER) {
+        ngx_sio_op_socket(&run, op->sender);
+        goto done;
+    }
+
+    nsp = op->sender ? op->sender->nsp : ngx_sio_nsp_find(op->app, &op->nsp);
+
+    if (nsp == NULL) {
+        return 0;
+    }
+
+    ngx_sio_op_exclude(&run, nsp);
+
+    if (op->target == NGX_SIO_TO_ALL) {
+
+        for (q = ngx_queue_head(&nsp->sockets);
+             q != ngx_queue_sentinel(&nsp->sockets);
+             q = ngx_queue_next(q))
+        {
+            ngx_sio_op_socket(&run,
+                              ngx_queue_data(q, ngx_sio_socket_t, queue));
+        }
+
+    } else {
+        for (i = 0; i < op->nrooms; i++) {
+            ngx_sio_op_room(&run, nsp, &op->rooms[i]);
+        }
+    }
+
+done:
+
+    if (run.msg) {
+        ngx_sio_msg_unref(run.msg);
+    }
+
+    return run.n;
+}
+
+
+static void
+ngx_sio_op_exclude(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp)
+{
+    ngx_uint_t             i;
+    ngx_queue_t           *q;
+    ngx_sio_room_t        *room;
+    ngx_sio_socket_t      *sk;
+    ngx_sio_membership_t  *m;
+
+    if (run->op->except_sender) {
+        run->op->sender->mark = run->mark;
+    }
+
+    for (i = 0; i < run->op->nexcept; i++) {
+
+        sk = ngx_sio_registry_socket(nsp, ngx_sio_span(&run->op->except[i]));
+        if (sk) {
+            sk->mark = run->mark;
+        }
+
+        room = ngx_sio_room_find(nsp, &run->op->except[i]);
+        if (room == NULL) {
+            continue;
+        }
+
+        for (q = ngx_queue_head(&room->members);
+             q != ngx_queue_sentinel(&room->members);
+             q = ngx_queue_next(q))
+        {
+            m = ngx_queue_data(q, ngx_sio_membership_t, queue);
+            m->socket->mark = run->mark;
+        }
+    }
+}
+
+
+/* applying may take a socket out of the room, and the last one the room */
+
+static void
+ngx_sio_op_room(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp, ngx_str_t *name)
+{
+    ngx_queue_t           *q, *next, *last;
+    ngx_sio_room_t        *room;
+    ngx_sio_socket_t      *sk;
+    ngx_sio_membership_t  *m;
+
+    sk = ngx_sio_registry_socket(nsp, ngx_sio_span(name));
+    if (sk) {
+        ngx_sio_op_socket(run, sk);
+    }
+
+    room = ngx_sio_room_find(nsp, name);
+    if (room == NULL) {
+        return;
+    }
+
+    last = ngx_queue_last(&room->members);
+
+    for (q = ngx_queue_head(&room->members); ; q = next) {
+        next = ngx_queue_next(q);
+
+        m = ngx_queue_data(q, ngx_sio_membership_t, queue);
+        ngx_sio_op_socket(run, m->socket);
+
+        if (q == last) {
+            break;
+        }
+    }
+}
+
+
+static void
+ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk)
+{
+    if (sk->mark == run->mark || sk->reason != NGX_SIO_NONE) {
+        return;
+    }
+
+    sk->mark = run->mark;
+    run->n++;
+
+    switch (run->op->type) {
+
+    case NGX_SIO_OP_EMIT:
+    case NGX_SIO_OP_ACK:
+        ngx_sio_op_send(run, sk);
+        return;
+
+    case NGX_SIO_OP_JOIN:
+    case NGX_SIO_OP_LEAVE:
+        ngx_sio_op_rooms(run->op, sk);
+        return;
+
+    case NGX_SIO_OP_DISCONNECT:
+        if (run->op->close) {
+            ngx_sio_socket_close_session(sk->session);
+
+        } else {
+            ngx_sio_socket_close(sk, NGX_SIO_SERVER_DISCONNECT);
+        }
+
+        return;
+    }
+}
+
+
+static void
+ngx_sio_op_send(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk)
+{
+    if (run->msg == NULL) {
+        run->msg = ngx_sio_op_encode(run->op);
+        if (run->msg == NULL) {
+            return;
+        }
+    }
+
+    ngx_sio_session_send(sk->session, run->msg, run->op->volatil);
+}
+
+
+static void
+ngx_sio_op_rooms(ngx_sio_op_t *op, ngx_sio_socket_t *sk)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < op->nnames; i++) {
+
+        if (op->type == NGX_SIO_OP_LEAVE) {
+            (void) ngx_sio_room_leave(sk, &op->names[i]);
+            continue;
+        }
+
+        if (op->max_rooms && sk->rooms && sk->rooms->n >= op->max_rooms
+            && !ngx_sio_room_has(sk, &op->names[i]))
+        {
+            ngx_sio_count(limit_rooms);
+
+            if (!sk->session->warned_rooms) {
+                sk->session->warned_rooms = 1;
+                ngx_sio_session_log(NGX_LOG_WARN, sk->session,
+                                    "join refused: the socket is in %ui "
+                                    "rooms, limited by \"sio_max_rooms\"",
+                                    sk->rooms->n);
+            }
+
+            continue;
+        }
+
+        (void) ngx_sio_room_join(sk, &op->names[i]);
+    }
+}
+
+
+static ngx_sio_msg_t *
+ngx_sio_op_encode(ngx_sio_op_t *op)
+{
+    sio_packet_t  p;
+
+    if (op->opaque) {
+        return ngx_sio_msg_data(op->json, op->binary);
+    }
+
+    if (op->type == NGX_SIO_OP_EMIT) {
+        p.type = op->nattachments ? SIO_BINARY_EVENT : SIO_EVENT;
+        p.has_id = 0;
+        p.id = 0;
+
+    } else {
+        p.type = op->nattachments ? SIO_BINARY_ACK : SIO_ACK;
+        p.has_id = 1;
+        p.id = op->ack;
+    }
+
+    p.attachments = op->nattachments;
+    p.nsp = ngx_sio_span(&op->nsp);
+    p.json = op->json;
+
+    return ngx_sio_msg_packet(&p, op->attachments, op->nattachments);
+}

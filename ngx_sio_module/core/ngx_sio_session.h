@@ -1,0 +1,227 @@
+/*
+ * An Engine.IO session: a client, whatever transport carries it now.
+ */
+
+#ifndef NGX_SIO_SESSION_H
+#define NGX_SIO_SESSION_H
+
+#include "core/ngx_sio.h"
+#include "core/ngx_sio_msg.h"
+#include "core/ngx_sio_registry.h"
+#include "proto/sio_eio.h"
+
+
+/* why a session or a socket ended; the texts are those of Node.js */
+
+#define NGX_SIO_REASONS(X)                                                    \
+    X(NONE, "none")                                                           \
+    X(CLIENT_DISCONNECT, "client namespace disconnect")                       \
+    X(SERVER_DISCONNECT, "server namespace disconnect")                       \
+    X(TRANSPORT_CLOSE, "transport close")                                     \
+    X(TRANSPORT_ERROR, "transport error")                                     \
+    X(PING_TIMEOUT, "ping timeout")                                           \
+    X(PARSE_ERROR, "parse error")                                             \
+    X(FORCED_CLOSE, "forced close")                                           \
+    X(FORCED_SERVER_CLOSE, "forced server close")                             \
+    X(SHUTTING_DOWN, "server shutting down")
+
+#define NGX_SIO_REASON_ENUM(name, text)  NGX_SIO_##name,
+
+typedef enum {
+    NGX_SIO_REASONS(NGX_SIO_REASON_ENUM)
+    NGX_SIO_REASON_N
+} ngx_sio_reason_t;
+
+extern ngx_str_t  ngx_sio_reasons[NGX_SIO_REASON_N];
+extern uint64_t   ngx_sio_closed[NGX_SIO_REASON_N];    /* sessions ended */
+
+
+typedef enum {
+    NGX_SIO_SESSION_OPEN = 0,
+    NGX_SIO_SESSION_CLOSING,      /* the reason stands, the rest is posted */
+    NGX_SIO_SESSION_LINGERING     /* ended, but the client did not fetch the
+                                     close packet yet */
+} ngx_sio_session_state_e;
+
+
+/*
+ * The seam to the transports.  None of these functions frees s or calls back
+ * into the session but for ngx_sio_session_close.
+ */
+
+typedef struct {
+    const char   *name;
+
+    /* sends what is in s->out, as far as it goes */
+    void        (*flush)(ngx_sio_session_t *s);
+
+    /* tells if a packet given now would leave at once */
+    ngx_uint_t  (*writable)(ngx_sio_session_t *s);
+
+    /*
+     * Ends the transport with s->reason: sends what is in s->out and a close
+     * packet as far as the reason permits, and lets go of s and s->carrier.
+     * NGX_AGAIN: the client must still fetch its close packet, s->carrier
+     * stays.
+     */
+    ngx_int_t   (*close)(ngx_sio_session_t *s);
+
+    /* lets go of s and s->carrier: another transport took over */
+    void        (*release)(ngx_sio_session_t *s);
+
+    /* drops an upgrade that has not been completed: s->probe */
+    void        (*abandon)(ngx_sio_session_t *s);
+} ngx_sio_transport_t;
+
+
+/*
+ * The seam to what Engine.IO's messages are for: the Socket.IO layer, or
+ * none.
+ */
+
+struct ngx_sio_user_s {
+    /*
+     * Handles a message.  data is borrowed until return and may be changed.
+     * It may close s.  NGX_OK, or NGX_ABORT: s is closing, drop the rest.
+     */
+    ngx_int_t   (*message)(ngx_sio_session_t *s, sio_span_t data,
+                           ngx_uint_t binary);
+
+    /* the session was opened; it may close s */
+    void        (*open)(ngx_sio_session_t *s);
+
+    /* removes what has left since the last turn; called from the turn */
+    void        (*sweep)(ngx_sio_session_t *s);
+
+    /* the session ended with s->reason; frees all that it has there */
+    void        (*close)(ngx_sio_session_t *s);
+};
+
+
+/* a binary packet whose attachments have not all come */
+
+typedef struct ngx_sio_partial_s  ngx_sio_partial_t;
+
+
+struct ngx_sio_session_s {
+    ngx_rbtree_node_t             node;
+    ngx_event_t                   timer;
+    ngx_queue_t                   turn;
+
+    const ngx_sio_conf_t         *conf;
+    const ngx_sio_transport_t    *transport;
+    void                         *carrier;       /* the transport's own */
+    const ngx_sio_transport_t    *probe_transport;
+    void                         *probe;         /* of an upgrade under way */
+
+    ngx_sio_queue_t               out;           /* bound: conf->max_queue */
+
+    ngx_sio_socket_t             *sockets;       /* bound: max_namespaces */
+    ngx_sio_partial_t            *partial;       /* bound: max_payload */
+
+    ngx_str_t                     addr;          /* the client's, as text */
+    ngx_str_t                    *data;          /* values of sio_data */
+
+    ngx_msec_t                    ping_due;      /* the next ping or, if one
+                                                    was sent, its deadline */
+    ngx_msec_t                    connect_due;
+
+    uint16_t                      close_code;    /* of a WebSocket, or 0 */
+    unsigned                      state:2;       /* ngx_sio_session_state_e */
+    unsigned                      reason:4;      /* ngx_sio_reason_t */
+    unsigned                      posted:1;
+    unsigned                      awaiting_pong:1;
+    unsigned                      connected:1;   /* ever had a socket */
+    unsigned                      sweep:1;       /* a socket has left */
+    unsigned                      silent:1;      /* no packet may be sent */
+    unsigned                      warned_rooms:1;    /* logged once each */
+    unsigned                      warned_namespaces:1;
+    unsigned                      ndata:8;
+
+    u_char                        sid[NGX_SIO_SID_LEN];
+};
+
+
+/* Prepares sessions in a worker; called once, in the worker. */
+void ngx_sio_session_init(ngx_cycle_t *cycle);
+
+/*
+ * Opens a session, registers it and starts its heartbeat.
+ *
+ * takes    addr: the client's address as text, copied
+ *          data: n values of sio_data, copied; n is at most 255
+ * owns     carrier belongs to the transport
+ * returns  NULL if there is no memory or there are as many sessions as
+ *          worker_connections (logged, counted)
+ * may      call the user's open, which may close s
+ */
+ngx_sio_session_t *ngx_sio_session_create(const ngx_sio_conf_t *conf,
+    const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
+    ngx_str_t *data, ngx_uint_t n);
+
+/*
+ * Appends the open packet of s (Engine.IO 4, handshake).
+ *
+ * takes    upgrade: 1 if the client may upgrade to a WebSocket
+ */
+void ngx_sio_session_encode_open(ngx_sio_session_t *s, ngx_uint_t upgrade,
+    sio_out_t *o);
+
+/*
+ * Handles an Engine.IO packet from the client.
+ *
+ * takes    p: data is borrowed until return and may be changed; a binary
+ *          message has the type SIO_EIO_BINARY
+ * returns  NGX_OK, or NGX_ABORT if s is closing: drop what follows
+ * may      close s
+ */
+ngx_int_t ngx_sio_session_packet(ngx_sio_session_t *s, sio_eio_packet_t *p);
+
+/*
+ * Queues a message; it leaves at the end of the event loop's turn.
+ *
+ * takes    volatil: drop it if it can't leave at once
+ * owns     takes a reference of its own
+ * may      close s at the limit of its queue
+ */
+void ngx_sio_session_send(ngx_sio_session_t *s, ngx_sio_msg_t *m,
+    ngx_uint_t volatil);
+
+/* Has the transport flush s at the end of the event loop's turn. */
+void ngx_sio_session_post(ngx_sio_session_t *s);
+
+/*
+ * Ends a session: the only way.  Records the reason and posts the rest: the
+ * user's close, the transport's, freeing.  Idempotent.
+ *
+ * may      nothing else before it returns; s stays valid until the event
+ *          loop's turn ends
+ */
+void ngx_sio_session_close(ngx_sio_session_t *s, ngx_sio_reason_t reason);
+
+/*
+ * Frees a session in the state LINGERING, or makes its transport do without
+ * what it waits for.  s must not be used any more.
+ */
+void ngx_sio_session_destroy(ngx_sio_session_t *s);
+
+/*
+ * Replaces the transport of s by its probe; the old one lets go of s.  What
+ * is queued goes out on the new one.
+ *
+ * takes    s->probe_transport and s->probe, which become the transport
+ */
+void ngx_sio_session_upgrade(ngx_sio_session_t *s);
+
+/* The client proved to be of use: its connect timeout ends. */
+void ngx_sio_session_connected(ngx_sio_session_t *s);
+
+/*
+ * Logs through the location's log, with the client's address and never with
+ * the sid.
+ */
+void ngx_sio_session_log(ngx_uint_t level, ngx_sio_session_t *s,
+    const char *fmt, ...);
+
+
+#endif /* NGX_SIO_SESSION_H */

@@ -1,0 +1,135 @@
+/*
+ * What the files of the HTTP layer share: the location's configuration and
+ * the ways to answer a request.
+ */
+
+#ifndef NGX_HTTP_SIO_H
+#define NGX_HTTP_SIO_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "core/ngx_sio.h"
+#include "core/ngx_sio_session.h"
+#include "proto/sio_eio.h"
+
+
+#define NGX_HTTP_SIO_POLLING        0x0002
+#define NGX_HTTP_SIO_WEBSOCKET      0x0004
+
+#define NGX_HTTP_SIO_PARSER_JSON    0
+#define NGX_HTTP_SIO_PARSER_NONE    1
+
+#define NGX_HTTP_SIO_MAX_DATA_SIZE  4096    /* of all sio_data together */
+
+
+typedef enum {
+    NGX_HTTP_SIO_ORIGIN_EXACT = 0,
+    NGX_HTTP_SIO_ORIGIN_REGEX,
+    NGX_HTTP_SIO_ORIGIN_ANY
+} ngx_http_sio_origin_type_e;
+
+typedef struct {
+    ngx_http_sio_origin_type_e    type;
+    ngx_str_t                     value;
+#if (NGX_PCRE)
+    ngx_regex_t                  *regex;
+#endif
+} ngx_http_sio_origin_t;
+
+typedef struct {
+    ngx_str_t                     name;
+    ngx_http_complex_value_t      value;
+} ngx_http_sio_data_t;
+
+typedef struct {
+    ngx_str_t                     name;       /* empty: no cookie */
+    ngx_str_t                     attributes; /* "; Path=/; HttpOnly..." */
+} ngx_http_sio_cookie_t;
+
+
+/* rules and templates of one namespace: opaque but for the rules' file */
+
+typedef struct ngx_http_sio_rules_s  ngx_http_sio_rules_t;
+
+
+typedef struct {
+    ngx_sio_conf_t                core;
+
+    ngx_flag_t                    enable;
+    ngx_str_t                     app;
+    ngx_str_t                     location;   /* the name, for the default */
+    ngx_uint_t                    transports;
+    ngx_uint_t                    parser;
+    ngx_array_t                  *origins;    /* ngx_http_sio_origin_t */
+    ngx_array_t                  *data;       /* ngx_http_sio_data_t */
+    ngx_http_sio_cookie_t         cookie;
+
+    ngx_http_sio_rules_t         *rules;      /* of "/" */
+    ngx_array_t                   namespaces; /* ngx_sio_nsp_conf_t as
+                                                 written */
+} ngx_http_sio_loc_conf_t;
+
+
+typedef struct {
+    ngx_array_t                   apps;       /* ngx_sio_app_t * */
+    ngx_uint_t                    used;       /* some location has "sio" */
+} ngx_http_sio_main_conf_t;
+
+
+extern ngx_module_t  ngx_http_sio_module;
+
+
+typedef enum {
+    NGX_HTTP_SIO_ORIGIN_NONE = 0,        /* the request names no origin */
+    NGX_HTTP_SIO_ORIGIN_ALLOWED,
+    NGX_HTTP_SIO_ORIGIN_REFUSED
+} ngx_http_sio_origin_e;
+
+
+/*
+ * Judges the request's Origin by sio_allow_origin, or compares it with Host,
+ * and adds the CORS headers where they are due.
+ */
+ngx_http_sio_origin_e ngx_http_sio_origin(ngx_http_request_t *r);
+
+/* Finds a request header by its name in any case; NULL if there is none. */
+ngx_table_elt_t *ngx_http_sio_header(ngx_http_request_t *r, const char *name);
+
+/*
+ * Adds a response header.
+ *
+ * takes    key: a literal that lives forever; value: lives as long as r
+ * returns  NGX_OK or NGX_ERROR
+ */
+ngx_int_t ngx_http_sio_add_header(ngx_http_request_t *r, const char *key,
+    ngx_str_t *value);
+
+/* Adds the Set-Cookie header of a handshake, if sio_cookie is set. */
+ngx_int_t ngx_http_sio_add_cookie(ngx_http_request_t *r,
+    ngx_sio_session_t *s);
+
+/*
+ * Answers a request with a whole body.
+ *
+ * takes    type: NULL, or the content type, a literal; charset too
+ *          body: lives as long as r; may be empty
+ * returns  what goes to ngx_http_finalize_request
+ */
+ngx_int_t ngx_http_sio_send(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *type, ngx_str_t *body);
+
+/* Answers with an Engine.IO error: JSON, or plain and closed for upgrades. */
+ngx_int_t ngx_http_sio_send_error(ngx_http_request_t *r, sio_eio_error_t code,
+    ngx_uint_t upgrade);
+
+/*
+ * Logs through the connection's log, as nginx does, but without the request
+ * line: it carries the sid.
+ */
+void ngx_http_sio_log(ngx_uint_t level, ngx_http_request_t *r,
+    const char *fmt, ...);
+
+
+#endif /* NGX_HTTP_SIO_H */

@@ -1,0 +1,1345 @@
+/*
+ * Rules.  They are compiled at start-up; at event time they make operations
+ * of the event's own bytes where they can, of templates where they must.
+ * What templates and renumbered attachments need lies in one pool of the
+ * worker's, which is reset after each event.  Rules of one event never run
+ * within those of another: whatever closes a socket is posted by the core.
+ */
+
+#include "http/ngx_http_sio_rules.h"
+#include "core/ngx_sio_nsp.h"
+#include "core/ngx_sio_op.h"
+#include "core/ngx_sio_room.h"
+#include "core/ngx_sio_socket.h"
+#include "core/ngx_sio_stats.h"
+#include "proto/sio_template.h"
+
+
+#define NGX_HTTP_SIO_RULES_POOL       4096
+#define NGX_HTTP_SIO_MAX_ATTACHMENTS  255
+
+
+typedef enum {
+    NGX_HTTP_SIO_RULE_EMIT = 0,
+    NGX_HTTP_SIO_RULE_BROADCAST,
+    NGX_HTTP_SIO_RULE_REPLY,
+    NGX_HTTP_SIO_RULE_ACK,
+    NGX_HTTP_SIO_RULE_JOIN,
+    NGX_HTTP_SIO_RULE_LEAVE,
+    NGX_HTTP_SIO_RULE_DISCONNECT
+} ngx_http_sio_rule_action_e;
+
+/* what may follow an action */
+
+#define NGX_HTTP_SIO_RULE_TO        0x01   /* to= except= member */
+#define NGX_HTTP_SIO_RULE_EVENT     0x02   /* event= */
+#define NGX_HTTP_SIO_RULE_ARGS      0x04   /* args= */
+#define NGX_HTTP_SIO_RULE_SEND      0x08   /* volatile local */
+#define NGX_HTTP_SIO_RULE_ROOM      0x10   /* one word: the room */
+#define NGX_HTTP_SIO_RULE_CLOSE     0x20   /* close */
+
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_http_sio_rule_action_e   action;
+    ngx_uint_t                   takes;
+} ngx_http_sio_rule_type_t;
+
+
+typedef struct {
+    const ngx_http_sio_rule_type_t  *type;
+    ngx_array_t                  to;          /* sio_template_t */
+    ngx_array_t                  except;      /* sio_template_t */
+    sio_template_t              *event;
+    sio_template_t              *args;
+    sio_template_t              *room;
+    unsigned                     volatil:1;
+    unsigned                     local:1;
+    unsigned                     member:1;
+    unsigned                     close:1;
+} ngx_http_sio_rule_t;
+
+
+typedef struct {
+    ngx_str_node_t               sn;          /* the event's name */
+    ngx_array_t                  rules;       /* ngx_http_sio_rule_t */
+} ngx_http_sio_rules_event_t;
+
+
+struct ngx_http_sio_rules_s {
+    ngx_rbtree_t                 events;      /* ngx_http_sio_rules_event_t */
+    ngx_rbtree_node_t            sentinel;
+    ngx_array_t                  connection;  /* ngx_http_sio_rule_t */
+    ngx_array_t                  disconnect;
+    ngx_array_t                  any;
+};
+
+
+/* an event while its rules run */
+
+typedef struct {
+    ngx_sio_socket_t            *socket;
+    ngx_sio_event_t             *event;       /* NULL: connection, disconnect */
+    ngx_str_t                    name;        /* decoded */
+    sio_span_t                   args;        /* a JSON array; p NULL: not
+                                                 made yet */
+    ngx_str_t                   *reason;
+    ngx_uint_t                   dirty;       /* the pool was used */
+    ngx_uint_t                   acked;
+} ngx_http_sio_rules_run_t;
+
+
+static char *ngx_http_sio_rules_parse(ngx_conf_t *cf,
+    ngx_http_sio_rule_t *rule, ngx_str_t *event, ngx_uint_t *keep_auth);
+static ngx_int_t ngx_http_sio_rules_param(ngx_conf_t *cf,
+    ngx_http_sio_rule_t *rule, ngx_str_t *word, ngx_uint_t *keep_auth);
+static ngx_array_t *ngx_http_sio_rules_for(ngx_conf_t *cf,
+    ngx_http_sio_rules_t *rules, ngx_str_t *event);
+static ngx_int_t ngx_http_sio_rules_template(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_uint_t json, sio_template_t *t, ngx_uint_t *keep_auth);
+static ngx_int_t ngx_http_sio_rules_plain(ngx_conf_t *cf, ngx_array_t *rules);
+
+static void ngx_http_sio_rules_connect(ngx_sio_socket_t *sk);
+static void ngx_http_sio_rules_event(ngx_sio_socket_t *sk,
+    ngx_sio_event_t *ev);
+static void ngx_http_sio_rules_disconnect(ngx_sio_socket_t *sk);
+
+static void ngx_http_sio_rules_run(ngx_http_sio_rules_run_t *run,
+    ngx_array_t *rules);
+static void ngx_http_sio_rules_send(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule);
+static void ngx_http_sio_rules_ack(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule);
+static void ngx_http_sio_rules_room(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule);
+static ngx_int_t ngx_http_sio_rules_target(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule, ngx_sio_op_t *op);
+static ngx_int_t ngx_http_sio_rules_names(ngx_http_sio_rules_run_t *run,
+    ngx_array_t *templates, ngx_str_t **names, ngx_uint_t *n);
+static ngx_int_t ngx_http_sio_rules_name(ngx_http_sio_rules_run_t *run,
+    sio_template_t *t, ngx_str_t *name);
+static ngx_int_t ngx_http_sio_rules_json(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule, ngx_sio_op_t *op);
+static ngx_int_t ngx_http_sio_rules_array(ngx_http_sio_rules_run_t *run,
+    ngx_str_t *event, sio_span_t args, sio_span_t *json);
+static ngx_int_t ngx_http_sio_rules_attach(ngx_http_sio_rules_run_t *run,
+    ngx_sio_op_t *op);
+static ngx_int_t ngx_http_sio_rules_eval_args(ngx_http_sio_rules_run_t *run,
+    sio_template_t *t, sio_span_t *args);
+static sio_span_t ngx_http_sio_rules_args(ngx_http_sio_rules_run_t *run);
+static ngx_int_t ngx_http_sio_rules_decode(ngx_http_sio_rules_run_t *run);
+static sio_span_t ngx_http_sio_rules_get(void *ctx,
+    const sio_template_part_t *part);
+static sio_span_t ngx_http_sio_rules_data(ngx_sio_session_t *s,
+    sio_span_t name);
+
+
+const ngx_sio_application_t  ngx_http_sio_rules_application = {
+    ngx_http_sio_rules_connect,
+    ngx_http_sio_rules_event,
+    ngx_http_sio_rules_disconnect
+};
+
+
+static const ngx_http_sio_rule_type_t  ngx_http_sio_rule_types[] = {
+
+    { ngx_string("emit"), NGX_HTTP_SIO_RULE_EMIT,
+      NGX_HTTP_SIO_RULE_TO|NGX_HTTP_SIO_RULE_EVENT|NGX_HTTP_SIO_RULE_ARGS
+      |NGX_HTTP_SIO_RULE_SEND },
+
+    { ngx_string("broadcast"), NGX_HTTP_SIO_RULE_BROADCAST,
+      NGX_HTTP_SIO_RULE_TO|NGX_HTTP_SIO_RULE_EVENT|NGX_HTTP_SIO_RULE_ARGS
+      |NGX_HTTP_SIO_RULE_SEND },
+
+    { ngx_string("reply"), NGX_HTTP_SIO_RULE_REPLY,
+      NGX_HTTP_SIO_RULE_EVENT|NGX_HTTP_SIO_RULE_ARGS },
+
+    { ngx_string("ack"), NGX_HTTP_SIO_RULE_ACK, NGX_HTTP_SIO_RULE_ARGS },
+
+    { ngx_string("join"), NGX_HTTP_SIO_RULE_JOIN, NGX_HTTP_SIO_RULE_ROOM },
+
+    { ngx_string("leave"), NGX_HTTP_SIO_RULE_LEAVE, NGX_HTTP_SIO_RULE_ROOM },
+
+    { ngx_string("disconnect"), NGX_HTTP_SIO_RULE_DISCONNECT,
+      NGX_HTTP_SIO_RULE_CLOSE },
+
+    { ngx_null_string, 0, 0 }
+};
+
+
+static ngx_str_t     ngx_http_sio_rules_message = ngx_string("message");
+static ngx_pool_t   *ngx_http_sio_rules_pool;
+static sio_span_t    ngx_http_sio_rules_picked[NGX_HTTP_SIO_MAX_ATTACHMENTS];
+
+
+/* configuration */
+
+
+ngx_http_sio_rules_t *
+ngx_http_sio_rules_create(ngx_conf_t *cf)
+{
+    ngx_http_sio_rules_t  *rules;
+
+    rules = ngx_pcalloc(cf->pool, sizeof(ngx_http_sio_rules_t));
+    if (rules == NULL) {
+        return NULL;
+    }
+
+    ngx_rbtree_init(&rules->events, &rules->sentinel,
+                    ngx_str_rbtree_insert_value);
+
+    if (ngx_array_init(&rules->connection, cf->pool, 1,
+                       sizeof(ngx_http_sio_rule_t)) != NGX_OK
+        || ngx_array_init(&rules->disconnect, cf->pool, 1,
+                          sizeof(ngx_http_sio_rule_t)) != NGX_OK
+        || ngx_array_init(&rules->any, cf->pool, 1,
+                          sizeof(ngx_http_sio_rule_t)) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return rules;
+}
+
+
+char *
+ngx_http_sio_rules_add(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
+    ngx_uint_t *keep_auth)
+{
+    ngx_str_t            *value;
+    ngx_array_t          *list;
+    ngx_http_sio_rule_t  *rule;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "connect") == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "there is no event \"connect\", "
+                           "use \"sio_on connection\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_strcmp(value[1].data, "disconnect") != 0
+        && sio_packet_reserved(ngx_sio_span(&value[1])))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no client can send an event \"%V\", "
+                           "its name is reserved", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    list = ngx_http_sio_rules_for(cf, rules, &value[1]);
+    if (list == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    rule = ngx_array_push(list);
+    if (rule == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(rule, sizeof(ngx_http_sio_rule_t));
+
+    return ngx_http_sio_rules_parse(cf, rule, &value[1], keep_auth);
+}
+
+
+static ngx_array_t *
+ngx_http_sio_rules_for(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
+    ngx_str_t *event)
+{
+    uint32_t                     hash;
+    ngx_http_sio_rules_event_t  *node;
+
+    if (event->len == 1 && event->data[0] == '*') {
+        return &rules->any;
+    }
+
+    if (ngx_strcmp(event->data, "connection") == 0) {
+        return &rules->connection;
+    }
+
+    if (ngx_strcmp(event->data, "disconnect") == 0) {
+        return &rules->disconnect;
+    }
+
+    hash = ngx_crc32_short(event->data, event->len);
+
+    node = (ngx_http_sio_rules_event_t *)
+               ngx_str_rbtree_lookup(&rules->events, event, hash);
+
+    if (node) {
+        return &node->rules;
+    }
+
+    node = ngx_pcalloc(cf->pool, sizeof(ngx_http_sio_rules_event_t));
+    if (node == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&node->rules, cf->pool, 1, sizeof(ngx_http_sio_rule_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    node->sn.str = *event;
+    node->sn.node.key = hash;
+
+    ngx_rbtree_insert(&rules->events, &node->sn.node);
+
+    return &node->rules;
+}
+
+
+static char *
+ngx_http_sio_rules_parse(ngx_conf_t *cf, ngx_http_sio_rule_t *rule,
+    ngx_str_t *event, ngx_uint_t *keep_auth)
+{
+    ngx_str_t                       *value;
+    ngx_uint_t                       i;
+    const ngx_http_sio_rule_type_t  *type;
+
+    value = cf->args->elts;
+
+    for (type = ngx_http_sio_rule_types; type->name.len; type++) {
+        if (type->name.len == value[2].len
+            && ngx_strcmp(type->name.data, value[2].data) == 0)
+        {
+            break;
+        }
+    }
+
+    if (type->name.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "unknown action \"%V\"",
+                           &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    rule->type = type;
+
+    if (ngx_array_init(&rule->to, cf->pool, 1, sizeof(sio_template_t))
+        != NGX_OK
+        || ngx_array_init(&rule->except, cf->pool, 1, sizeof(sio_template_t))
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 3; i < cf->args->nelts; i++) {
+        if (ngx_http_sio_rules_param(cf, rule, &value[i], keep_auth)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if ((type->takes & NGX_HTTP_SIO_RULE_ROOM) && rule->room == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "action \"%V\" needs a room", &type->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (rule->member && rule->to.nelts == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "parameter \"member\" needs \"to=\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if ((type->takes & NGX_HTTP_SIO_RULE_EVENT) && rule->event == NULL
+        && (ngx_strcmp(event->data, "connection") == 0
+            || ngx_strcmp(event->data, "disconnect") == 0))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "action \"%V\" on \"%V\" needs \"event=\": "
+                           "the name itself is reserved",
+                           &type->name, event);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sio_rules_param(ngx_conf_t *cf, ngx_http_sio_rule_t *rule,
+    ngx_str_t *word, ngx_uint_t *keep_auth)
+{
+    ngx_str_t         text;
+    ngx_uint_t        takes;
+    sio_template_t   *t, **single;
+
+    takes = rule->type->takes;
+    single = NULL;
+
+    if (takes & NGX_HTTP_SIO_RULE_ROOM) {
+        if (rule->room) {
+            goto invalid;
+        }
+
+        text = *word;
+        single = &rule->room;
+
+    } else if ((takes & NGX_HTTP_SIO_RULE_TO)
+               && (ngx_strncmp(word->data, "to=", 3) == 0
+                   || ngx_strncmp(word->data, "except=", 7) == 0))
+    {
+        t = ngx_array_push(word->data[0] == 't' ? &rule->to : &rule->except);
+        if (t == NULL) {
+            return NGX_ERROR;
+        }
+
+        text.data = word->data + (word->data[0] == 't' ? 3 : 7);
+        text.len = word->data + word->len - text.data;
+
+        if (text.len == 0) {
+            goto invalid;
+        }
+
+        return ngx_http_sio_rules_template(cf, &text, 0, t, keep_auth);
+
+    } else if ((takes & NGX_HTTP_SIO_RULE_EVENT) && rule->event == NULL
+               && ngx_strncmp(word->data, "event=", 6) == 0)
+    {
+        text.data = word->data + 6;
+        text.len = word->len - 6;
+        single = &rule->event;
+
+        if (sio_packet_reserved(ngx_sio_span(&text))) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "event name \"%V\" is reserved: "
+                               "clients would drop their connection", &text);
+            return NGX_ERROR;
+        }
+
+    } else if ((takes & NGX_HTTP_SIO_RULE_ARGS) && rule->args == NULL
+               && ngx_strncmp(word->data, "args=", 5) == 0)
+    {
+        text.data = word->data + 5;
+        text.len = word->len - 5;
+        single = &rule->args;
+    }
+
+    if (single) {
+        t = ngx_palloc(cf->pool, sizeof(sio_template_t));
+        if (t == NULL) {
+            return NGX_ERROR;
+        }
+
+        *single = t;
+
+        return ngx_http_sio_rules_template(cf, &text, single == &rule->args,
+                                           t, keep_auth);
+    }
+
+    if ((takes & NGX_HTTP_SIO_RULE_SEND)
+        && ngx_strcmp(word->data, "volatile") == 0)
+    {
+        rule->volatil = 1;
+
+    } else if ((takes & NGX_HTTP_SIO_RULE_SEND)
+               && ngx_strcmp(word->data, "local") == 0)
+    {
+        rule->local = 1;
+
+    } else if ((takes & NGX_HTTP_SIO_RULE_TO)
+               && ngx_strcmp(word->data, "member") == 0)
+    {
+        rule->member = 1;
+
+    } else if ((takes & NGX_HTTP_SIO_RULE_CLOSE)
+               && ngx_strcmp(word->data, "close") == 0)
+    {
+        rule->close = 1;
+
+    } else {
+        goto invalid;
+    }
+
+    return NGX_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\" of action \"%V\"",
+                       word, &rule->type->name);
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_sio_rules_template(ngx_conf_t *cf, ngx_str_t *text, ngx_uint_t json,
+    sio_template_t *t, ngx_uint_t *keep_auth)
+{
+    ngx_str_t      name;
+    sio_rc_t       rc;
+    ngx_uint_t     i;
+    const char    *error;
+    sio_json_t    *j;
+    sio_span_t     where;
+
+    j = ngx_sio_socket_create_json(cf->log);
+    if (j == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = sio_template_compile(j, ngx_sio_span(text), json, NULL, UINT32_MAX,
+                              t, &error, &where);
+
+    if (rc == SIO_OK && t->n) {
+        t->parts = ngx_palloc(cf->pool, t->n * sizeof(sio_template_part_t));
+        if (t->parts == NULL) {
+            sio_json_destroy(j);
+            return NGX_ERROR;
+        }
+
+        rc = sio_template_compile(j, ngx_sio_span(text), json, t->parts, t->n,
+                                  t, &error, &where);
+    }
+
+    sio_json_destroy(j);
+
+    if (rc != SIO_OK) {
+        if (where.n) {
+            name = ngx_sio_str(where);
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown variable \"%V\": rules run when the "
+                               "request is gone, keep its value with "
+                               "\"sio_data NAME $%V\" and use "
+                               "\"$sio_data_NAME\"", &name, &name);
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value \"%V\": %s", text, error);
+        }
+
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < t->n; i++) {
+        if (t->parts[i].var == SIO_VAR_AUTH) {
+            *keep_auth = 1;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sio_rules_check_plain(ngx_conf_t *cf, ngx_http_sio_rules_t *rules)
+{
+    ngx_rbtree_node_t           *node;
+    ngx_http_sio_rules_event_t  *e;
+
+    if (ngx_http_sio_rules_plain(cf, &rules->connection) != NGX_OK
+        || ngx_http_sio_rules_plain(cf, &rules->disconnect) != NGX_OK
+        || ngx_http_sio_rules_plain(cf, &rules->any) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (rules->events.root == rules->events.sentinel) {
+        return NGX_OK;
+    }
+
+    for (node = ngx_rbtree_min(rules->events.root, rules->events.sentinel);
+         node;
+         node = ngx_rbtree_next(&rules->events, node))
+    {
+        e = (ngx_http_sio_rules_event_t *) node;
+
+        if (e->sn.str.len != ngx_http_sio_rules_message.len
+            || ngx_strcmp(e->sn.str.data, "message") != 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "no event \"%V\" with \"sio_parser none\", "
+                               "which knows \"message\" only", &e->sn.str);
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_sio_rules_plain(cf, &e->rules) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sio_rules_plain(ngx_conf_t *cf, ngx_array_t *rules)
+{
+    ngx_uint_t            i;
+    ngx_http_sio_rule_t  *rule;
+
+    rule = rules->elts;
+
+    for (i = 0; i < rules->nelts; i++) {
+
+        if (rule[i].event || rule[i].args
+            || rule[i].type->action == NGX_HTTP_SIO_RULE_ACK)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"event=\", \"args=\" and action \"ack\" mean "
+                               "nothing with \"sio_parser none\"");
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* the worker */
+
+
+ngx_int_t
+ngx_http_sio_rules_init(ngx_cycle_t *cycle)
+{
+    ngx_http_sio_rules_pool = ngx_create_pool(NGX_HTTP_SIO_RULES_POOL,
+                                              cycle->log);
+
+    return ngx_http_sio_rules_pool ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_http_sio_rules_done(void)
+{
+    if (ngx_http_sio_rules_pool) {
+        ngx_destroy_pool(ngx_http_sio_rules_pool);
+        ngx_http_sio_rules_pool = NULL;
+    }
+}
+
+
+static void
+ngx_http_sio_rules_connect(ngx_sio_socket_t *sk)
+{
+    ngx_http_sio_rules_t      *rules;
+    ngx_http_sio_rules_run_t   run;
+
+    ngx_sio_socket_admit(sk);
+
+    ngx_memzero(&run, sizeof(ngx_http_sio_rules_run_t));
+
+    run.socket = sk;
+    run.args = sio_span("[]");
+    ngx_str_set(&run.name, "connection");
+
+    rules = sk->conf->application;
+
+    ngx_http_sio_rules_run(&run, &rules->connection);
+}
+
+
+static void
+ngx_http_sio_rules_disconnect(ngx_sio_socket_t *sk)
+{
+    u_char                    *p;
+    ngx_http_sio_rules_t      *rules;
+    ngx_http_sio_rules_run_t   run;
+    u_char                     args[64];
+
+    rules = sk->conf->application;
+
+    if (rules->disconnect.nelts == 0) {
+        return;
+    }
+
+    ngx_memzero(&run, sizeof(ngx_http_sio_rules_run_t));
+
+    run.socket = sk;
+    run.reason = &ngx_sio_reasons[sk->reason];
+    ngx_str_set(&run.name, "disconnect");
+
+    p = ngx_snprintf(args, sizeof(args), "[\"%V\"]", run.reason);
+
+    run.args.p = args;
+    run.args.n = p - args;
+
+    ngx_http_sio_rules_run(&run, &rules->disconnect);
+}
+
+
+static void
+ngx_http_sio_rules_event(ngx_sio_socket_t *sk, ngx_sio_event_t *ev)
+{
+    ngx_array_t                 *list;
+    ngx_http_sio_rules_t        *rules;
+    ngx_http_sio_rules_run_t     run;
+    ngx_http_sio_rules_event_t  *e;
+
+    ngx_memzero(&run, sizeof(ngx_http_sio_rules_run_t));
+
+    run.socket = sk;
+    run.event = ev;
+
+    if (ngx_http_sio_rules_decode(&run) != NGX_OK) {
+        return;
+    }
+
+    rules = sk->conf->application;
+
+    e = (ngx_http_sio_rules_event_t *)
+            ngx_str_rbtree_lookup(&rules->events, &run.name,
+                                  ngx_crc32_short(run.name.data,
+                                                  run.name.len));
+
+    list = e ? &e->rules : &rules->any;
+
+    if (list->nelts == 0) {
+        ngx_sio_count(events_unhandled);
+    }
+
+    ngx_http_sio_rules_run(&run, list);
+}
+
+
+static ngx_int_t
+ngx_http_sio_rules_decode(ngx_http_sio_rules_run_t *run)
+{
+    sio_out_t    o;
+    sio_span_t   token;
+
+    if (run->event->opaque) {
+        run->name = ngx_http_sio_rules_message;
+        return NGX_OK;
+    }
+
+    token = run->event->token;
+
+    if (sio_json_type(token) == SIO_JSON_NUMBER) {
+        run->name = ngx_sio_str(token);
+        return NGX_OK;
+    }
+
+    run->name.data = token.p + 1;
+    run->name.len = token.n - 2;
+
+    if (ngx_strlchr(token.p, token.p + token.n, '\\') == NULL) {
+        return NGX_OK;
+    }
+
+    o.p = ngx_pnalloc(ngx_http_sio_rules_pool, token.n);
+    if (o.p == NULL) {
+        return NGX_ERROR;
+    }
+
+    run->dirty = 1;
+    run->name.data = o.p;
+
+    o.n = 0;
+    sio_json_unescape(&o, token);
+
+    run->name.len = o.n;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sio_rules_run(ngx_http_sio_rules_run_t *run, ngx_array_t *rules)
+{
+    ngx_uint_t            i;
+    ngx_sio_op_t          op;
+    ngx_http_sio_rule_t  *rule;
+
+    rule = rules->elts;
+
+    for (i = 0; i < rules->nelts; i++) {
+
+        switch (rule[i].type->action) {
+
+        case NGX_HTTP_SIO_RULE_EMIT:
+        case NGX_HTTP_SIO_RULE_BROADCAST:
+        case NGX_HTTP_SIO_RULE_REPLY:
+            ngx_http_sio_rules_send(run, &rule[i]);
+            break;
+
+        case NGX_HTTP_SIO_RULE_ACK:
+            ngx_http_sio_rules_ack(run, &rule[i]);
+            break;
+
+        case NGX_HTTP_SIO_RULE_JOIN:
+        case NGX_HTTP_SIO_RULE_LEAVE:
+            ngx_http_sio_rules_room(run, &rule[i]);
+            break;
+
+        case NGX_HTTP_SIO_RULE_DISCONNECT:
+            ngx_memzero(&op, sizeof(ngx_sio_op_t));
+
+            op.type = NGX_SIO_OP_DISCONNECT;
+            op.target = NGX_SIO_TO_SENDER;
+            op.sender = run->socket;
+            op.close = rule[i].close;
+
+            (void) ngx_sio_op_apply(&op);
+            break;
+        }
+    }
+
+    if (run->dirty) {
+        ngx_reset_pool(ngx_http_sio_rules_pool);
+    }
+}
+
+
+static void
+ngx_http_sio_rules_send(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule)
+{
+    ngx_sio_op_t  op;
+
+    ngx_memzero(&op, sizeof(ngx_sio_op_t));
+
+    op.type = NGX_SIO_OP_EMIT;
+    op.sender = run->socket;
+    op.app = run->socket->session->conf->app;
+    op.nsp = run->socket->nsp->sn.str;
+    op.volatil = rule->volatil;
+    op.local = rule->local;
+    op.except_sender = (rule->type->action == NGX_HTTP_SIO_RULE_BROADCAST);
+
+    if (rule->type->action == NGX_HTTP_SIO_RULE_REPLY) {
+        op.target = NGX_SIO_TO_SENDER;
+
+    } else if (ngx_http_sio_rules_target(run, rule, &op) != NGX_OK) {
+        return;
+    }
+
+    if (ngx_http_sio_rules_json(run, rule, &op) != NGX_OK) {
+        return;
+    }
+
+    (void) ngx_sio_op_apply(&op);
+}
+
+
+static void
+ngx_http_sio_rules_ack(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule)
+{
+    ngx_sio_op_t  op;
+
+    if (run->event == NULL || !run->event->has_ack || run->acked) {
+        return;
+    }
+
+    ngx_memzero(&op, sizeof(ngx_sio_op_t));
+
+    op.type = NGX_SIO_OP_ACK;
+    op.target = NGX_SIO_TO_SENDER;
+    op.sender = run->socket;
+    op.nsp = run->socket->nsp->sn.str;
+    op.ack = run->event->ack;
+
+    if (rule->args) {
+        if (ngx_http_sio_rules_eval_args(run, rule->args, &op.json)
+            != NGX_OK)
+        {
+            return;
+        }
+
+    } else {
+        op.json = ngx_http_sio_rules_args(run);
+    }
+
+    if (op.json.p == NULL
+        || ngx_http_sio_rules_attach(run, &op) != NGX_OK)
+    {
+        return;
+    }
+
+    run->acked = 1;
+    ngx_sio_count(acks_sent);
+
+    (void) ngx_sio_op_apply(&op);
+}
+
+
+/*
+ * A room that a variable names must not be another socket's: who joined it
+ * would read what is meant for that socket.
+ */
+
+static void
+ngx_http_sio_rules_room(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule)
+{
+    ngx_str_t          name;
+    ngx_uint_t         i, variable;
+    ngx_sio_op_t       op;
+    ngx_sio_socket_t  *sk;
+
+    if (ngx_http_sio_rules_name(run, rule->room, &name) != NGX_OK) {
+        return;
+    }
+
+    variable = 0;
+
+    for (i = 0; i < rule->room->n; i++) {
+        variable |= (rule->room->parts[i].var != SIO_VAR_LITERAL);
+    }
+
+    sk = variable ? ngx_sio_registry_socket(run->socket->nsp,
+                                            ngx_sio_span(&name))
+                  : NULL;
+
+    if (name.len == 0 || name.len > NGX_SIO_MAX_NAME_LEN
+        || (sk && sk != run->socket))
+    {
+        ngx_sio_count(names_invalid);
+        return;
+    }
+
+    ngx_memzero(&op, sizeof(ngx_sio_op_t));
+
+    op.type = (rule->type->action == NGX_HTTP_SIO_RULE_JOIN)
+              ? NGX_SIO_OP_JOIN : NGX_SIO_OP_LEAVE;
+    op.target = NGX_SIO_TO_SENDER;
+    op.sender = run->socket;
+    op.names = &name;
+    op.nnames = 1;
+    op.max_rooms = run->socket->session->conf->max_rooms;
+
+    (void) ngx_sio_op_apply(&op);
+}
+
+
+/* NGX_DECLINED: it is for nobody */
+
+static ngx_int_t
+ngx_http_sio_rules_target(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule, ngx_sio_op_t *op)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    /* an exception that is no name must not make it an emit to all */
+
+    if (ngx_http_sio_rules_names(run, &rule->except, &op->except,
+                                 &op->nexcept) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (rule->to.nelts == 0) {
+        op->target = NGX_SIO_TO_ALL;
+        return NGX_OK;
+    }
+
+    op->target = NGX_SIO_TO_ROOMS;
+
+    rc = ngx_http_sio_rules_names(run, &rule->to, &op->rooms, &op->nrooms);
+
+    if (rc == NGX_ERROR || op->nrooms == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (rule->member) {
+        if (rc != NGX_OK) {
+            return NGX_DECLINED;
+        }
+
+        for (i = 0; i < op->nrooms; i++) {
+            if (!ngx_sio_room_has(run->socket, &op->rooms[i])) {
+                return NGX_DECLINED;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED: some are no names and were left out */
+
+static ngx_int_t
+ngx_http_sio_rules_names(ngx_http_sio_rules_run_t *run,
+    ngx_array_t *templates, ngx_str_t **names, ngx_uint_t *n)
+{
+    ngx_int_t        rc;
+    ngx_uint_t       i;
+    sio_template_t  *t;
+
+    *n = 0;
+
+    if (templates->nelts == 0) {
+        return NGX_OK;
+    }
+
+    *names = ngx_palloc(ngx_http_sio_rules_pool,
+                        templates->nelts * sizeof(ngx_str_t));
+    if (*names == NULL) {
+        return NGX_ERROR;
+    }
+
+    run->dirty = 1;
+
+    rc = NGX_OK;
+    t = templates->elts;
+
+    for (i = 0; i < templates->nelts; i++) {
+
+        if (ngx_http_sio_rules_name(run, &t[i], &(*names)[*n]) == NGX_OK
+            && (*names)[*n].len)
+        {
+            (*n)++;
+
+        } else {
+            rc = NGX_DECLINED;
+        }
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_sio_rules_name(ngx_http_sio_rules_run_t *run, sio_template_t *t,
+    ngx_str_t *name)
+{
+    sio_out_t  o;
+
+    if (t->n == 0) {
+        ngx_str_null(name);
+        return NGX_OK;
+    }
+
+    if (t->n == 1 && t->parts[0].var == SIO_VAR_LITERAL) {
+        *name = ngx_sio_str(t->parts[0].text);
+        return NGX_OK;
+    }
+
+    o.p = NULL;
+    o.n = 0;
+
+    if (sio_template_name(t, ngx_http_sio_rules_get, run, &o) != SIO_OK) {
+        ngx_sio_count(names_invalid);
+        return NGX_DECLINED;
+    }
+
+    o.p = ngx_pnalloc(ngx_http_sio_rules_pool, o.n + 1);
+    if (o.p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    run->dirty = 1;
+    name->data = o.p;
+
+    o.n = 0;
+    (void) sio_template_name(t, ngx_http_sio_rules_get, run, &o);
+
+    name->len = o.n;
+
+    return NGX_OK;
+}
+
+
+/* what is sent: the incoming bytes where no parameter says otherwise */
+
+static ngx_int_t
+ngx_http_sio_rules_json(ngx_http_sio_rules_run_t *run,
+    ngx_http_sio_rule_t *rule, ngx_sio_op_t *op)
+{
+    ngx_str_t         name, *event;
+    sio_span_t        args;
+    ngx_sio_event_t  *ev;
+
+    ev = run->event;
+
+    if (ev && ev->opaque) {
+        op->opaque = 1;
+        op->binary = ev->binary;
+        op->json = ev->data;
+        return NGX_OK;
+    }
+
+    if (rule->event == NULL && rule->args == NULL) {
+        op->json = ev->json;
+        return ngx_http_sio_rules_attach(run, op);
+    }
+
+    event = NULL;
+
+    if (rule->event) {
+        if (ngx_http_sio_rules_name(run, rule->event, &name) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+
+        if (sio_packet_reserved(ngx_sio_span(&name))) {
+            ngx_sio_count(names_reserved);
+            return NGX_DECLINED;
+        }
+
+        event = &name;
+    }
+
+    if (rule->args) {
+        if (ngx_http_sio_rules_eval_args(run, rule->args, &args) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+    } else {
+        args = ngx_http_sio_rules_args(run);
+
+        if (args.p == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_http_sio_rules_array(run, event, args, &op->json) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_sio_rules_attach(run, op);
+}
+
+
+/* ["event",args...]; without event the name stays as it came */
+
+static ngx_int_t
+ngx_http_sio_rules_array(ngx_http_sio_rules_run_t *run, ngx_str_t *event,
+    sio_span_t args, sio_span_t *json)
+{
+    size_t       at;
+    sio_out_t    o;
+    ngx_uint_t   pass;
+    sio_span_t   item;
+
+    at = 0;
+    item = sio_span_null;
+    (void) sio_json_next(args, &at, &item);
+
+    o.p = NULL;
+
+    for (pass = 0; pass < 2; pass++) {
+        o.n = 0;
+
+        sio_out_byte(&o, '[');
+
+        if (event) {
+            sio_out_byte(&o, '"');
+            sio_json_escape(&o, ngx_sio_span(event));
+            sio_out_byte(&o, '"');
+
+        } else {
+            sio_out_span(&o, run->event->token);
+        }
+
+        if (item.n) {
+            sio_out_byte(&o, ',');
+            sio_out_bytes(&o, item.p, args.p + args.n - item.p);
+
+        } else {
+            sio_out_byte(&o, ']');
+        }
+
+        if (pass == 0) {
+            o.p = ngx_pnalloc(ngx_http_sio_rules_pool, o.n);
+            if (o.p == NULL) {
+                return NGX_ERROR;
+            }
+
+            run->dirty = 1;
+            json->p = o.p;
+        }
+    }
+
+    json->n = o.n;
+
+    return NGX_OK;
+}
+
+
+/* the attachments that op->json names, in its order */
+
+static ngx_int_t
+ngx_http_sio_rules_attach(ngx_http_sio_rules_run_t *run, ngx_sio_op_t *op)
+{
+    ngx_int_t         rc;
+    ngx_sio_event_t  *ev;
+
+    ev = run->event;
+
+    if (ev == NULL || ev->n == 0) {
+        return NGX_OK;
+    }
+
+    op->attachments = ev->attachments;
+    op->nattachments = ev->n;
+
+    if (ev->in_order && op->json.p == ev->json.p) {
+        return NGX_OK;
+    }
+
+    run->dirty = 1;
+
+    rc = ngx_sio_socket_renumber(op->json, ev->attachments, ev->n,
+                                 ngx_http_sio_rules_pool, &op->json,
+                                 ngx_http_sio_rules_picked,
+                                 run->socket->session->conf->max_attachments,
+                                 &op->nattachments);
+
+    op->attachments = ngx_http_sio_rules_picked;
+
+    if (rc == NGX_DECLINED) {
+        ngx_sio_count(args_refused);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_sio_rules_eval_args(ngx_http_sio_rules_run_t *run,
+    sio_template_t *t, sio_span_t *args)
+{
+    sio_out_t  o;
+
+    o.p = NULL;
+    o.n = 0;
+
+    sio_template_args(t, ngx_http_sio_rules_get, run, &o);
+
+    args->p = ngx_pnalloc(ngx_http_sio_rules_pool, o.n);
+    if (args->p == NULL) {
+        return NGX_ERROR;
+    }
+
+    run->dirty = 1;
+
+    o.p = args->p;
+    o.n = 0;
+
+    sio_template_args(t, ngx_http_sio_rules_get, run, &o);
+
+    args->n = o.n;
+
+    return NGX_OK;
+}
+
+
+/* the event's arguments without its name, as an array of their own */
+
+static sio_span_t
+ngx_http_sio_rules_args(ngx_http_sio_rules_run_t *run)
+{
+    u_char      *p, *last;
+    sio_out_t    o;
+
+    if (run->args.p || run->event->opaque) {
+        return run->args;
+    }
+
+    p = run->event->token.p + run->event->token.n;
+    last = run->event->json.p + run->event->json.n;
+
+    while (*p != ',' && *p != ']') {
+        p++;
+    }
+
+    o.p = ngx_pnalloc(ngx_http_sio_rules_pool, last - p + 1);
+    if (o.p == NULL) {
+        return sio_span_null;
+    }
+
+    run->dirty = 1;
+    run->args.p = o.p;
+
+    o.n = 0;
+
+    sio_out_byte(&o, '[');
+
+    if (*p == ',') {
+        p++;
+    }
+
+    sio_out_bytes(&o, p, last - p);
+
+    run->args.n = o.n;
+
+    return run->args;
+}
+
+
+static sio_span_t
+ngx_http_sio_rules_get(void *ctx, const sio_template_part_t *part)
+{
+    ngx_http_sio_rules_run_t *run = ctx;
+
+    size_t       at;
+    unsigned     i;
+    sio_span_t   args, item;
+
+    switch (part->var) {
+
+    case SIO_VAR_ID:
+        return (sio_span_t) { run->socket->id, NGX_SIO_ID_LEN };
+
+    case SIO_VAR_NAMESPACE:
+        return ngx_sio_span(&run->socket->nsp->sn.str);
+
+    case SIO_VAR_EVENT:
+        return ngx_sio_span(&run->name);
+
+    case SIO_VAR_ARGS:
+        return ngx_http_sio_rules_args(run);
+
+    case SIO_VAR_ARG:
+        args = ngx_http_sio_rules_args(run);
+
+        if (args.p == NULL) {
+            return args;
+        }
+
+        at = 0;
+
+        for (i = 0; i < part->arg; i++) {
+            if (sio_json_next(args, &at, &item) != SIO_OK) {
+                return sio_span_null;
+            }
+        }
+
+        return item;
+
+    case SIO_VAR_AUTH:
+        return run->socket->auth ? ngx_sio_span(run->socket->auth)
+                                 : sio_span("{}");
+
+    case SIO_VAR_REASON:
+        return run->reason ? ngx_sio_span(run->reason) : sio_span_null;
+
+    case SIO_VAR_DATA:
+        return ngx_http_sio_rules_data(run->socket->session, part->text);
+
+    default:
+        return sio_span_null;
+    }
+}
+
+
+static sio_span_t
+ngx_http_sio_rules_data(ngx_sio_session_t *s, sio_span_t name)
+{
+    ngx_uint_t                i;
+    ngx_http_sio_data_t      *data;
+    ngx_http_sio_loc_conf_t  *slcf;
+
+    slcf = (ngx_http_sio_loc_conf_t *) s->conf;    /* its first member */
+
+    if (slcf->data == NULL) {
+        return sio_span_null;
+    }
+
+    data = slcf->data->elts;
+
+    for (i = 0; i < s->ndata; i++) {
+        if (sio_span_eq(name, ngx_sio_span(&data[i].name))) {
+            return ngx_sio_span(&s->data[i]);
+        }
+    }
+
+    return sio_span_null;
+}

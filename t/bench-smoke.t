@@ -1,0 +1,55 @@
+# The benchmark runs and its load generator is not fooled: no figure is judged.
+
+use lib 't/lib';
+use SioTest;
+
+use JSON::PP qw(decode_json);
+
+sub bench { return SioTest::run_command(['t/bench/run', @_]) }
+
+my ($exit, @lines) = bench(qw(--rounds 1 --scale 0.02 --server bare,nginx
+                              --time 50));
+
+is($exit, 0, 'a small benchmark') or BAIL_OUT("@lines");
+
+my ($json) = map { /^json (.*)/ } @lines;
+my $result = decode_json($json);
+
+for my $name (qw(broadcast echo1 echo8 connect polling)) {
+    cmp_ok($result->{$name}{$_}{us}, '>', 0, "$name: CPU time of $_")
+        for qw(bare nginx);
+
+    ok($result->{$name}{nginx}{ratio}, "$name: a ratio");
+}
+
+like($result->{idle}{nginx}{kib}, qr/^-?\d/, 'idle: memory of nginx');
+
+# A server that answers something else, and one that answers twice.
+
+my $t = SioTest->new(
+    server => q(
+        location /wrong/ {
+            sio;
+            sio_on echo reply 'args=["wrong"]';
+        }
+
+        location /twice/ {
+            sio;
+            sio_on echo reply;
+            sio_on echo reply;
+        }
+    ),
+)->start;
+
+my @load = qw(build/bench/load --clients 2 --count 10 --timeout 5 echo);
+
+($exit) = SioTest::run_command([@load, $t->url . "/$_/"])
+    and is($exit >> 8, 1, "load fails: $_ answers")
+    for qw(wrong twice);
+
+($exit) = SioTest::run_command([@load, $t->url . '/status']);
+is($exit >> 8, 1, 'load fails: no such server');
+
+$t->stop;
+
+done_testing;
