@@ -170,7 +170,8 @@ build/node: t/clients/package.json
 	echo 'Installing the packages of $<'
 	rm -rf $@ $@.new && mkdir -p $@.new && cp $< $@.new
 	npm install --prefix $@.new --no-audit --no-fund --no-update-notifier \
-	    --no-package-lock --ignore-scripts --loglevel=error > $@.new/log \
+	    --no-package-lock --ignore-scripts --fetch-timeout=60000 \
+	    --loglevel=error > $@.new/log \
 	    || { cat $@.new/log; exit 1; }
 	mv $@.new $@ && touch $@
 

@@ -9,15 +9,18 @@ my %rank = map { $ranks[$_] => $_ } 0 .. $#ranks;
 my %prefix = (proto => 'sio_', core => 'ngx_sio', cluster => 'ngx_sio',
               http => 'ngx_http_sio');
 
+# The opening handshake of a WebSocket needs nginx's SHA-1.
+
 my $nginx = 'ngx_(?:config|core|event)\.h';
 my %system = (proto => qr/^(?:stddef|stdint|string|limits|assert)\.h$/,
               core => qr/^$nginx$/, cluster => qr/^$nginx$/,
-              http => qr/^(?:$nginx|ngx_http\.h)$/);
+              http => qr/^(?:$nginx|ngx_http\.h|ngx_sha1\.h)$/);
 
 # Libraries, each known to one file only.
 
 my %library = ('sio_json.c' => qr{^yajl/}, 'sio_msgpack.c' => qr{^msgpack\.h$},
-               'ngx_sio_redis.c' => qr{^hiredis/});
+               'ngx_sio_redis.c' => qr{^hiredis/},
+               'ngx_http_sio_websocket.c' => qr{^ngx_sha1\.h$});
 
 my (@misplaced, @upward, @foreign, @other, %includes, %stem);
 

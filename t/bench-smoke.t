@@ -5,10 +5,9 @@ use SioTest;
 
 use JSON::PP qw(decode_json);
 
-sub bench { return SioTest::run_command(['t/bench/run', @_]) }
-
-my ($exit, @lines) = bench(qw(--rounds 1 --scale 0.02 --server bare,nginx
-                              --time 50));
+my ($exit, @lines) = SioTest::run_command(
+    ['t/bench/run', '--rounds', 1, '--scale', 0.02, '--server', 'bare,nginx',
+     '--time', 50]);
 
 is($exit, 0, 'a small benchmark') or BAIL_OUT("@lines");
 

@@ -6,8 +6,7 @@ use SioTest;
 my $t = SioTest->new(location => <<'CONF')->start;
     sio;
     sio_cookie io path=/ samesite=lax;
-    sio_allow_origin https://example.com;
-    sio_allow_origin ~^https://\w+\.example\.org$;
+    sio_allow_origin https://example.com ~^https://\w+\.example\.org$;
 
     gzip on;
     gzip_types text/plain;

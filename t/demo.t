@@ -6,14 +6,21 @@
 use lib 't/lib';
 use SioTest;
 
+use File::Temp;
 use IO::Socket::INET;
 
 my $port = SioTest::free_port();
 my $url = "http://127.0.0.1:$port";
 
+# The worker runs as another user.
+
+my $reports = File::Temp->newdir(TMPDIR => 1);
+chmod 01777, $reports;
+
 my $pid = fork // BAIL_OUT("fork: $!");
 
 if ($pid == 0) {
+    SioTest::sanitizer_env($reports);
     open STDOUT, '>', '/dev/null';
     exec qw(setpriv --pdeathsig TERM tools/serve), $port
         or POSIX::_exit(127);
@@ -27,7 +34,7 @@ my ($prefix) = SioTest::cmdline($nginx) =~ m{-p[ \0](\S+?)/?[ \0]};
 
 open my $log, '<', "$prefix/logs/error.log" or BAIL_OUT("error.log: $!");
 
-my $server = bless { port => $port }, 'SioTest';
+my $server = bless { port => $port, owner => 0 }, 'SioTest';
 
 my ($code, $head, $body) = $server->get('/');
 is($code, 200, 'the page');
@@ -53,6 +60,8 @@ kill 'TERM', $pid;
 ok(SioTest->await(sub { waitpid($pid, POSIX::WNOHANG()) }, 10), 'it stops');
 is($?, 0, 'exits with 0');
 ok(!-e $prefix, 'and leaves nothing behind');
+is(join('', SioTest::sanitizer_reports($reports)), '',
+   'no report of a sanitizer');
 
 # The log is removed by now, but it is still open here.
 

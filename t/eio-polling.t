@@ -19,8 +19,8 @@ my $t = SioTest->new(
     location /no-websocket/ { sio; sio_transports polling; $rules }
     location /named/ {
         sio;
-        sio_allow_origin https://a.example "~^https://[a-z]+\\.b\\.example\$";
-        sio_allow_origin null;
+        sio_allow_origin https://a.example null
+                         "~^https://[a-z]+\\.b\\.example\$";
         $rules
     }
     location /any/ { sio; sio_allow_origin *; $rules }
@@ -65,6 +65,7 @@ sub accepted {
 
 subtest 'handshake' => sub {
     my $r = http(GET => "/socket.io/?$open");
+    my $s = SioRaw::Polling->of($r);
 
     is($r->status, 200, 'status');
     like($r->body, qr/^0\{"sid":"[\w-]{20,}","upgrades":\["websocket"\],

@@ -15,6 +15,10 @@ my $t = SioTest->new(
 
 system('t/bench/run', '--build') == 0 or BAIL_OUT('no load generator');
 
+# A worker that has answered has all the memory that it begins with.
+
+is($t->status->{sessions}, 0, 'no session');
+
 my ($worker) = $t->worker_pids;
 my ($exit, @lines) = SioTest::run_command(
     ['build/bench/load', '--pid', $worker, '--clients', $clients,
@@ -23,10 +27,10 @@ my ($exit, @lines) = SioTest::run_command(
 is($exit, 0, "$clients sessions opened and closed, twice");
 note(@lines);
 
-my ($kib) = "@lines" =~ /scenario=idle .*? kib=(\S+)/x;
-my ($percent) = "@lines" =~ /scenario=reopened .*? percent=(\S+)/x;
+my ($kib) = "@lines" =~ /scenario=idle .*?\bkib=(\S+)/;
+my ($percent) = "@lines" =~ /scenario=reopened .*?\bpercent=(\S+)/;
 
-$t->wait_for(sub { $t->status->{sessions} == 0 }, 'none is left');
+$t->wait_for(sub { $t->status->{sessions} == 0 }, 'no session is left');
 
 # AddressSanitizer's red zones and quarantine are not the module's.
 

@@ -34,7 +34,7 @@ EOC
 $t->start;
 
 my $port = $t->port;
-my $json = JSON::PP->new->allow_nonref->canonical;
+my $json = JSON::PP->new->utf8->allow_nonref;
 
 sub frame { SioRaw::WS->frame(@_) }
 sub opened { SioRaw::WS->open($port, @_) }

@@ -19,6 +19,8 @@
 #define NGX_SIO_MAX_AUTH         8192
 #define NGX_SIO_RESERVED_MAX     (sizeof("removeListener") * 6)
 
+#define NGX_SIO_PLACEHOLDER      "{\"_placeholder\":true,\"num\":"
+
 #define NGX_SIO_INVALID_NSP      "{\"message\":\"Invalid namespace\"}"
 #define NGX_SIO_TOO_MANY_NSPS    "{\"message\":\"Too many namespaces\"}"
 #define NGX_SIO_AUTH_TOO_LARGE   "{\"message\":\"Auth payload too large\"}"
@@ -890,10 +892,8 @@ ngx_sio_socket_renumber(sio_span_t in, sio_span_t *attachments,
         return NGX_ERROR;
     }
 
-    /* the longest text that takes a placeholder's place has three digits */
-
     out->p = ngx_pnalloc(pool, in.n + check.n_placeholders
-                                 * sizeof("{\"_placeholder\":true,\"num\":123}"));
+                               * (sizeof(NGX_SIO_PLACEHOLDER) + NGX_INT_T_LEN));
     if (out->p == NULL) {
         return NGX_ERROR;
     }
@@ -906,7 +906,7 @@ ngx_sio_socket_renumber(sio_span_t in, sio_span_t *attachments,
         object = ngx_sio_placeholders[i].object;
 
         sio_out_bytes(&o, in.p + from, object.p - in.p - from);
-        sio_out_str(&o, "{\"_placeholder\":true,\"num\":");
+        sio_out_str(&o, NGX_SIO_PLACEHOLDER);
         sio_out_uint(&o, i);
         sio_out_byte(&o, '}');
 

@@ -421,6 +421,12 @@ ngx_http_sio_polling_gather(ngx_http_request_t *r, sio_span_t *body)
             continue;
         }
 
+        /* the last one of a chunked body may hold nothing at all */
+
+        if (!b->in_file) {
+            continue;
+        }
+
         n = ngx_read_file(b->file, p, b->file_last - b->file_pos,
                           b->file_pos);
 

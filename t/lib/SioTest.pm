@@ -225,10 +225,8 @@ sub start {
 
         my $log = join '', $self->all_logs, sanitizer_reports($self->{dir});
 
-        if ($log !~ /bind\(\) to .* failed \(98/ || $try == 5) {
-            diag($log);
-            BAIL_OUT('nginx does not start');
-        }
+        die "nginx does not start:\n$log"
+            if $log !~ /bind\(\) to .* failed \(98/ || $try == 5;
 
         unlink map { "$self->{dir}/$_" } qw(error.log stderr.log);
     }

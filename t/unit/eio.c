@@ -328,6 +328,8 @@ test_query(void)
         { "EIO=4%", 0, 0, "", 0 },
         { "EIO=%3g", 0, 0, "", 0 },
         { "EIO=%g4", 0, 0, "", 0 },
+        { "EIO=1%3g", 0, 0, "", 0 },
+        { "transport=%7golling", 0, 0, "", 0 },
         { "EIO=%%34", 0, 0, "", 0 },
         { "transport=polling%00", 0, 0, "", 0 },
 
