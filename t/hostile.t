@@ -23,6 +23,9 @@ $t->start;
 
 my $port = $t->port;
 my $scale = $SioRaw::SCALE;
+
+# AddressSanitizer keeps what was freed for a while.
+my $quarantine = $ENV{NGX_SIO_ASAN} ? 256 * 1024 : 0;
 my ($worker) = $t->worker_pids;
 my $bystander = SioRaw::WS->socket($port);
 
@@ -59,7 +62,8 @@ sub attack {
         cmp_ok($after - $before, '<', 2000 * $scale, 'CPU time');
         cmp_ok($seen->{turn}, '<', 50 * $scale, 'no turn is too long');
         cmp_ok($seen->{slowest}, '<', 100 * $scale, 'no echo is too slow');
-        cmp_ok($seen->{peak}, '<', ($opt{memory} // 8192) * $scale,
+        cmp_ok($seen->{peak}, '<',
+               ($opt{memory} // 8192) * $scale + $quarantine,
                'memory is bounded');
         ok($bystander->alive, 'an idle client was not dropped');
         is(join(' ', $t->worker_pids), $worker, 'nor the worker');
@@ -281,11 +285,14 @@ attack('100,000 namespaces', sub {
 
     $ws = SioRaw::WS->open($port);
     $answers = 0;
-    for my $k (0 .. 99) {
-        $ws->write(join '', map { frame(1, "40/n$k.$_,", mask => "\0\0\0\0")
-                                . frame(1, "41/n$k.$_,", mask => "\0\0\0\0") }
-                            1 .. 1000);
-        $answers += $drain->($ws, 1000);
+    my $leave = '';
+    for my $k (1 .. 12_500) {
+        my @names = map { "/n$k.$_," } 1 .. 8;
+        $ws->write($leave . join '', map { frame(1, "40$_") } @names);
+        $leave = join '', map { frame(1, "41$_") } @names;
+        my $n = $drain->($ws, 8);
+        $answers += $n;
+        last if $n < 8;
     }
     is($answers, 100_000, 'joined and left one after the other');
     $ws->close;

@@ -32,6 +32,11 @@ EOC
         sio_on * reply;
     }
     location /depth/ { sio; sio_max_depth 4; sio_on * reply; }
+    location /data/ {
+        sio; sio_data agent $http_user_agent;
+        sio_on connection reply event=hello args=[$sio_auth];
+        sio_on * reply;
+    }
     location /origin/ { sio; sio_allow_origin https://a.example; }
 EOC
 );
@@ -60,7 +65,7 @@ sub limit {
                      "$counter + $times", 2)
             or diag "$before, now " . $t->status->{$counter};
         like(substr($t->log, $logged),
-             qr/\[warn\] [^\n]*limited by [^\n]*"\Q$directive"/,
+             qr/\[warn\] [^\n]*"\Q$directive"/,
              "the log names $directive");
         unlike(substr($t->log, $logged), qr/\[(?:error|crit|alert|emerg)\]/,
                'and sees no error');
@@ -126,6 +131,7 @@ limit('queue', 'sio_max_queue', 'limit_queue', 3, sub {
     $s = session(path => '/queue/');
     $s->post($big);
     ok($s->get->body eq $big, 'by polling too');
+    undef $s;
 
     # What the kernel takes for a client that does not read is no matter of
     # the module: enough must follow.
@@ -252,6 +258,25 @@ limit('depth', 'sio_max_depth', 'limit_depth', 3, sub {
     $get->quiet(0.05);
     $s->post('42["a",[[[[]]]]]', deadline => 0.5);
     is($get->response->body, '1', 'polling');
+});
+
+
+limit('data of a session', 'sio_data', 'limit_data', 3, sub {
+    my $with = sub { (path => '/data/',
+                      headers => ['User-Agent' => 'x' x $_[0]]) };
+    my $s = SioRaw::Polling->open($port, $with->(4096));
+    isnt($s->sid, 'none', 'a value of 4096');
+    is(SioRaw::Polling->open($port, $with->(4097))->opening->status, 400,
+       'of 4097: refused');
+    is(SioRaw::WS->upgrade($port, $with->(4097))->answered->status, 400,
+       'by WebSocket, too');
+
+    my $auth = sub { '{"a":"' . 'x' x ($_[0] - 8) . '"}' };
+    my $ws = SioRaw::WS->open($port, path => '/data/');
+    like(($ws->ask('40' . $auth->(8193)))[0], qr/^44\{"message":/,
+         'an auth payload of 8193 that rules use: refused');
+    ok(defined $ws->join('/', $auth->(8192)), 'of 8192: connected');
+    is($ws->message, '42["hello",' . $auth->(8192) . ']', 'and used');
 });
 
 

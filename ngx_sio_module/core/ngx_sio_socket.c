@@ -31,7 +31,7 @@ struct ngx_sio_partial_s {
     sio_packet_t     packet;             /* nsp and json are copies */
     ngx_uint_t       in_order;
     ngx_uint_t       got;
-    size_t           size;               /* of text and attachments */
+    size_t           size;               /* of the attachments */
     sio_span_t      *attachments;
 };
 
@@ -297,14 +297,11 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, sio_packet_t *p)
         return NGX_ABORT;
     }
 
-    sk = ngx_sio_socket_find(s, p->nsp);
+    /* who has just left may come back, or into another namespace */
 
-    if (sk && sk->reason != NGX_SIO_NONE) {
-        ngx_sio_socket_sweep(s);
-        sk = NULL;
-    }
+    ngx_sio_socket_sweep(s);
 
-    if (sk) {
+    if (ngx_sio_socket_find(s, p->nsp)) {
         return ngx_sio_socket_bad_state(s, "second connect");
     }
 
@@ -498,7 +495,6 @@ ngx_sio_socket_partial(ngx_sio_session_t *s, sio_packet_t *p,
 
     partial->packet = *p;
     partial->in_order = in_order;
-    partial->size = p->json.n;
     partial->attachments = (sio_span_t *) (partial + 1);
 
     b = (u_char *) (partial->attachments + p->attachments);
@@ -613,7 +609,10 @@ ngx_sio_socket_invalid(ngx_sio_session_t *s, const char *what)
 }
 
 
-/* what is well-formed but not due: Node.js closes the client */
+/*
+ * What is well-formed but not due: Node.js closes the client, and the reason
+ * is the transport's if that can close at once.
+ */
 
 static ngx_int_t
 ngx_sio_socket_bad_state(ngx_sio_session_t *s, const char *what)
@@ -621,7 +620,9 @@ ngx_sio_socket_bad_state(ngx_sio_session_t *s, const char *what)
     ngx_sio_count(parse_errors);
     ngx_sio_session_log(NGX_LOG_INFO, s,
                         "client sent a packet out of place: %s", what);
-    ngx_sio_session_close(s, NGX_SIO_FORCED_SERVER_CLOSE);
+    ngx_sio_session_close(s, s->out.head == NULL && s->transport->writable(s)
+                             ? NGX_SIO_FORCED_CLOSE
+                             : NGX_SIO_FORCED_SERVER_CLOSE);
 
     return NGX_ABORT;
 }

@@ -339,6 +339,24 @@ ngx_http_sio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_sio_loc_conf_t *prev = parent;
     ngx_http_sio_loc_conf_t *conf = child;
 
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* "if" and "limit_except": a configuration of their own, served alike */
+
+    if (clcf->noname && prev->enable) {
+        conf->enable = 1;
+        conf->location = prev->location;
+        conf->rules = prev->rules;
+        conf->namespaces = prev->namespaces;
+        conf->core.keep_auth = prev->core.keep_auth;
+
+        if (clcf->lmt_excpt && clcf->handler == NULL) {
+            clcf->handler = ngx_http_sio_handler;
+        }
+    }
+
     ngx_conf_merge_str_value(conf->app, prev->app, "");
     ngx_conf_merge_uint_value(conf->parser, prev->parser,
                               NGX_HTTP_SIO_PARSER_JSON);

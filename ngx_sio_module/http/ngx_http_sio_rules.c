@@ -500,7 +500,7 @@ ngx_http_sio_rules_template(ngx_conf_t *cf, ngx_str_t *text, ngx_uint_t json,
     sio_json_destroy(j);
 
     if (rc != SIO_OK) {
-        if (where.n) {
+        if (ngx_strcmp(error, "unknown variable") == 0) {
             name = ngx_sio_str(where);
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown variable \"%V\": rules run when the "
@@ -982,13 +982,15 @@ ngx_http_sio_rules_names(ngx_http_sio_rules_run_t *run,
 
     for (i = 0; i < templates->nelts; i++) {
 
-        if (ngx_http_sio_rules_name(run, &t[i], &(*names)[*n]) == NGX_OK
-            && (*names)[*n].len)
-        {
-            (*n)++;
+        if (ngx_http_sio_rules_name(run, &t[i], &(*names)[*n]) != NGX_OK) {
+            rc = NGX_DECLINED;
+
+        } else if ((*names)[*n].len == 0) {
+            ngx_sio_count(names_invalid);
+            rc = NGX_DECLINED;
 
         } else {
-            rc = NGX_DECLINED;
+            (*n)++;
         }
     }
 

@@ -295,6 +295,7 @@ ngx_http_sio_ws_send_101(ngx_http_request_t *r, ngx_sio_session_t *s)
     /* nginx adds "Connection: upgrade" to this status */
 
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
     r->headers_out.content_length_n = -1;
 
     if (ngx_http_sio_add_header(r, "Upgrade", &ngx_http_sio_ws_upgrade)

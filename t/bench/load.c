@@ -99,7 +99,7 @@ static load_scenario_t  load_scenarios[] = {
     { "polling", "delivery", load_run_polling, load_ready_count,
       load_message_broadcast, 100, 400 },
     { "echo", "message", load_run_echo, load_ready_count,
-      load_message_echo, 100, 50000 },
+      load_message_echo, 100, 500 },
     { "connect", "connection", load_run_connect, load_ready_next,
       load_message_none, 200, 5000 },
     { "idle", "session", load_run_idle, load_ready_count,
@@ -111,6 +111,7 @@ static load_scenario_t  load_scenarios[] = {
 static load_scenario_t     *load_scenario;
 static unsigned             load_clients, load_count, load_inflight = 1;
 static unsigned             load_timeout = 60, load_reopen, load_spin;
+static unsigned             load_turns;
 static long                 load_pid;
 static char                 load_host[64], load_path[256];
 static struct sockaddr_in   load_server;
@@ -121,6 +122,7 @@ static load_conn_t  *load_conns;
 static unsigned      load_opened, load_readied, load_pending;
 static unsigned      load_seq;      /* of the broadcast under way */
 static unsigned      load_total;    /* connect: how many to open */
+static unsigned      load_descriptors;  /* of the server, at first */
 static char          load_expected[LOAD_EVENT];
 
 
@@ -860,9 +862,44 @@ load_open_all(unsigned from, unsigned to, int polling)
 }
 
 
+/*
+ * What is measured: work() is called for count steps, or in as many turns as
+ * were asked for, each begun by a line on standard input, so that the loads of
+ * several servers can take turns.  units are counted for each step.
+ */
+
 static void
-load_report(unsigned units, long long cpu)
+load_measure(void (*work)(unsigned n), unsigned units)
 {
+    char       line[8];
+    unsigned   i, turns;
+    long long  cpu, before;
+
+    cpu = 0;
+    turns = load_turns ? load_turns : 1;
+
+    for (i = 0; i < turns; i++) {
+
+        if (load_turns) {
+            printf("turn %u\n", i);
+            fflush(stdout);
+
+            if (fgets(line, sizeof(line), stdin) == NULL) {
+                load_die(NULL, "no turn came");
+            }
+        }
+
+        before = load_settled_cpu();
+        work((i + 1) * load_count / turns - i * load_count / turns);
+        cpu += load_settled_cpu() - before;
+    }
+
+    /* what came meanwhile would be a message too much */
+    load_spin = 1;
+    load_wait();
+
+    units *= load_count;
+
     printf("scenario=%s units=%u cpu_ns=%lld us=%.4f\n", load_scenario->name,
            units, cpu, (double) cpu / units / 1000);
 }
@@ -889,26 +926,13 @@ load_message_broadcast(load_conn_t *c, const char *text, size_t len)
 /* client 0 sends, the others receive; the next event waits for them all */
 
 static void
-load_broadcast(int polling)
+load_broadcast(unsigned n)
 {
-    char       frame[LOAD_FRAME];
-    size_t     len;
-    unsigned   warm, last;
-    long long  cpu;
+    char    frame[LOAD_FRAME];
+    size_t  len;
 
-    load_open_all(0, 1, 0);
-    load_open_all(1, 1 + load_clients, polling);
-
-    cpu = 0;
-    warm = 1 + load_count / 10;
-    last = warm + load_count;
-
-    for (load_seq = 1; load_seq <= last; load_seq++) {
-
-        if (load_seq == warm + 1) {
-            cpu = load_settled_cpu();
-        }
-
+    while (n--) {
+        load_seq++;
         load_encode_event(load_expected, "news", load_conns->ordinal,
                           load_seq);
         len = load_encode_frame(frame, load_expected, LOAD_EVENT);
@@ -919,28 +943,31 @@ load_broadcast(int polling)
             load_wait();
         }
     }
+}
 
-    cpu = load_settled_cpu() - cpu;
 
-    /* what came meanwhile would be an event too much */
-    load_spin = 1;
-    load_wait();
+static void
+load_run_receivers(int polling)
+{
+    load_open_all(0, 1, 0);
+    load_open_all(1, 1 + load_clients, polling);
 
-    load_report(load_clients * load_count, cpu);
+    load_broadcast(1 + load_count / 10);
+    load_measure(load_broadcast, load_clients);
 }
 
 
 static void
 load_run_broadcast(void)
 {
-    load_broadcast(0);
+    load_run_receivers(0);
 }
 
 
 static void
 load_run_polling(void)
 {
-    load_broadcast(1);
+    load_run_receivers(1);
 }
 
 
@@ -988,15 +1015,21 @@ load_message_echo(load_conn_t *c, const char *text, size_t len)
 }
 
 
+/* each client sends n bursts */
+
 static void
-load_echo(unsigned each)
+load_echo(unsigned n)
 {
     unsigned  i;
 
-    load_pending = load_clients * each;
+    if (n == 0) {
+        return;
+    }
+
+    load_pending = load_clients * n * load_inflight;
 
     for (i = 0; i < load_clients; i++) {
-        load_conns[i].until += each;
+        load_conns[i].until += n * load_inflight;
         load_send_burst(&load_conns[i]);
     }
 
@@ -1009,24 +1042,10 @@ load_echo(unsigned each)
 static void
 load_run_echo(void)
 {
-    unsigned   each;
-    long long  cpu;
-
-    /* whole bursts */
-    each = load_count / load_clients / load_inflight * load_inflight;
-    each = each ? each : load_inflight;
-
     load_open_all(0, load_clients, 0);
-    load_echo((1 + each / load_inflight / 10) * load_inflight);
 
-    cpu = load_settled_cpu();
-    load_echo(each);
-    cpu = load_settled_cpu() - cpu;
-
-    load_spin = 1;
-    load_wait();
-
-    load_report(load_clients * each, cpu);
+    load_echo(1 + load_count / 10);
+    load_measure(load_echo, load_clients * load_inflight);
 }
 
 
@@ -1057,26 +1076,18 @@ load_connect(unsigned n)
     while (load_pending) {
         load_wait();
     }
+
+    load_wait_descriptors(load_descriptors);
 }
 
 
 static void
 load_run_connect(void)
 {
-    unsigned   descriptors;
-    long long  cpu;
-
-    descriptors = load_pid ? load_read_proc("fd", NULL) : 0;
+    load_descriptors = load_pid ? load_read_proc("fd", NULL) : 0;
 
     load_connect(1 + load_count / 10);
-    load_wait_descriptors(descriptors);
-
-    cpu = load_settled_cpu();
-    load_connect(load_count);
-    load_wait_descriptors(descriptors);
-    cpu = load_settled_cpu() - cpu;
-
-    load_report(load_count, cpu);
+    load_measure(load_connect, 1);
 }
 
 
@@ -1113,7 +1124,7 @@ static void
 load_run_idle(void)
 {
     long      first, base, now;
-    unsigned  i, round, descriptors;
+    unsigned  i, round;
 
     if (load_pid == 0) {
         load_open_all(0, load_clients, 0);
@@ -1122,7 +1133,7 @@ load_run_idle(void)
     }
 
     first = 0;
-    descriptors = load_read_proc("fd", NULL);
+    load_descriptors = load_read_proc("fd", NULL);
     base = load_private_dirty();
 
     for (round = 0; round <= load_reopen; round++) {
@@ -1146,7 +1157,7 @@ load_run_idle(void)
             load_conn_close(&load_conns[i]);
         }
 
-        load_wait_descriptors(descriptors);
+        load_wait_descriptors(load_descriptors);
     }
 }
 
@@ -1161,9 +1172,9 @@ load_usage(void)
     fputs("usage: load [option ...] SCENARIO http://ADDRESS:PORT/PATH/\n"
           "  --pid PID      the server's process: CPU time or memory is read\n"
           "  --clients N    (connect: at a time; broadcast: receivers)\n"
-          "  --count N      events, echo: messages of all clients together,\n"
-          "                 connect: connections\n"
-          "  --inflight N   echo: messages that each client sends in a write\n"
+          "  --count N      events, connections, echo: writes of each client\n"
+          "  --inflight N   echo: messages in each write\n"
+          "  --turns N      measures in N parts, each awaits a line\n"
           "  --reopen N     idle: how many times all come again\n"
           "  --spin         never sleeps: the server wakes nobody\n"
           "  --timeout S    fails after so many seconds (60)\n"
@@ -1212,6 +1223,7 @@ load_parse_args(int argc, char **argv)
         { "clients", required_argument, NULL, 'c' },
         { "count", required_argument, NULL, 'n' },
         { "inflight", required_argument, NULL, 'i' },
+        { "turns", required_argument, NULL, 'u' },
         { "reopen", required_argument, NULL, 'r' },
         { "timeout", required_argument, NULL, 't' },
         { "spin", no_argument, NULL, 's' },
@@ -1224,6 +1236,7 @@ load_parse_args(int argc, char **argv)
         case 'c': load_clients = (unsigned) atoi(optarg); break;
         case 'n': load_count = (unsigned) atoi(optarg); break;
         case 'i': load_inflight = (unsigned) atoi(optarg); break;
+        case 'u': load_turns = (unsigned) atoi(optarg); break;
         case 'r': load_reopen = (unsigned) atoi(optarg); break;
         case 't': load_timeout = (unsigned) atoi(optarg); break;
         case 's': load_spin = 1; break;

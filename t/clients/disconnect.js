@@ -143,7 +143,6 @@ const FORBIDDEN = [
     ['more attachments than allowed',
      ['511-["echo"]'], 'forced close'],
     ['an attachment count without dash', ['51["echo"]'], 'forced close'],
-    ['CONNECT_ERROR', ['4{"message":"x"}'], 'forced close'],
 ];
 
 for (const [what, packets, reason] of FORBIDDEN) {
@@ -172,6 +171,7 @@ const UNEXPECTED = [
     ['DISCONNECT for a namespace not joined', '1/other,'],
     ['an acknowledgement for a namespace not joined', '3/other,1[]'],
     ['a second CONNECT', '0'],
+    ['CONNECT_ERROR', '4{"message":"x"}'],
 ];
 
 test('unexpected packets on a WebSocket: forced close', {
@@ -215,8 +215,14 @@ test('broken packets in a POST, no GET waiting: forced close', {
         const id = await poll.join();
 
         same((await poll.post(body)).text, 'ok', body);
-        same((await poll.get()).text.replace('42["echo"]\x1e', ''),
-             '6\x1e1', body);
+
+        /* the answer to a good packet before the bad one may be lost */
+        let text = (await poll.get()).text;
+
+        if (text === '42["echo"]') {
+            text = (await poll.get()).text;
+        }
+        same(text, '6\x1e1', body);
         same(await gone(id), 'forced close', body);
         same((await poll.get()).status, 400, body);
     }

@@ -4,7 +4,8 @@
  * Runs the tests of one scenario with several kinds of clients and prints
  * TAP.  A scenario is called as "node scenario.js URL [--tls PORT]"; it talks
  * to a server at URL and knows nothing else about it, so that the same file
- * judges the module and the Node.js server (reference.js).
+ * judges the module and the Node.js server (reference.js).  ONLY=text in the
+ * environment runs the tests whose name, with its kind, has that text.
  *
  * Nothing here sleeps: every wait is for a condition and has a deadline.
  */
@@ -208,6 +209,19 @@ class Peer {
         return this;
     }
 
+    /* closes the connection, and waits until the server may know it */
+    async close() {
+        const { readyState, transport } = this.engine || {};
+        const drained = transport && transport.name === 'polling'
+                        && readyState === 'open'
+                        && new Promise(done => transport.once('drain', done));
+
+        this.manager._close();
+        if (drained) {
+            await within(drained, 'the last POST', 500).catch(() => {});
+        }
+    }
+
     /* another namespace of the same connection */
     of(nsp, options) {
         const peer = new Peer(this.manager.socket(nsp, options));
@@ -390,7 +404,7 @@ class Context {
         });
         const peer = new Peer(socket);
 
-        this.finally(() => socket.io._close());
+        this.finally(() => peer.close());
         socket.connect();
         return peer;
     }
@@ -434,9 +448,10 @@ class Context {
         return hop;
     }
 
-    close() {
+    /* hops are opened first and closed last */
+    async close() {
         for (const closer of this.closers.reverse()) {
-            closer();
+            await Promise.resolve(closer()).catch(() => {});
         }
     }
 }
@@ -465,17 +480,20 @@ async function runOne(test, kind) {
     } catch (error) {
         return error;
     } finally {
-        context.close();
+        await context.close();
     }
 }
 
 async function run() {
     let number = 0, failed = 0;
 
-    const report = (test, kind, error) => {
-        const name = kind ? `${kind.name}: ${test.name}` : test.name;
+    const name = (test, kind) => kind ? `${kind.name}: ${test.name}`
+                                      : test.name;
+    const only = process.env.ONLY || '';
 
-        console.log(`${error ? 'not ok' : 'ok'} ${++number} - ${name}`);
+    const report = (test, kind, error) => {
+        console.log(`${error ? 'not ok' : 'ok'} ${++number} - `
+                    + name(test, kind));
         if (error) {
             failed++;
             console.log(String(error.stack || error).replace(/^/gm, '# '));
@@ -487,12 +505,15 @@ async function run() {
             console.log('# too many failures, the rest is not run');
             break;
         }
+
+        const kinds = test.kinds.filter(k => name(test, k).includes(only));
+
         if (test.parallel) {
-            await Promise.all(test.kinds.map(
+            await Promise.all(kinds.map(
                 async kind => report(test, kind, await runOne(test, kind))));
             continue;
         }
-        for (const kind of test.kinds) {
+        for (const kind of kinds) {
             report(test, kind, await runOne(test, kind));
         }
     }

@@ -22,7 +22,7 @@ class Poll2 {
             stream.on('response', h => { headers = h; });
             stream.on('data', data => { text += data; });
             stream.on('end', () => done({
-                status: headers[':status'], headers, text }));
+                status: headers?.[':status'], headers, text }));
             stream.on('error', fail);
             stream.end(body);
         }), method);

@@ -93,7 +93,8 @@ test('after "io server disconnect" only when told to', async t => {
 
 test('the server is not there for a while', async t => {
     const hop = await t.hop();
-    const peer = await t.connect('/', { url: hop.url });
+    const peer = await (await t.connect('/', { url: hop.url }))
+        .settled(t.kind);
     const { id } = peer;
     const { port } = hop.server.address();
     let failed = 0;
