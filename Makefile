@@ -97,9 +97,8 @@ build/ngx_sio_module.so: FORCE
 
 # The same for an nginx with AddressSanitizer, from the distribution's source.
 # NGX_DEBUG_PALLOC makes each palloc a malloc, or a pool would hide overflows.
-# nginx unloads a module before leaks are looked for: with
-# ASAN_LD=-Wl,-z,nodelete a report names the module's functions, but misses
-# what its variables still point to.
+# nginx unloads modules before leaks are looked for; without nodelete no report
+# could name a function of ours.
 
 ASAN_CC   := -O1 -g -fno-omit-frame-pointer -fsanitize=address \
              -DNGX_DEBUG_PALLOC=1
@@ -128,7 +127,7 @@ build/asan/nginx: | build/asan/src
 build/asan/ngx_sio_module.so: build/asan/nginx FORCE
 	tools/nginx-configure build/asan/module build/asan/src $(ASAN_CONF) \
 	    --with-cc-opt='$(ASAN_CC) $(UBSAN_CC)' \
-	    --with-ld-opt='-fsanitize=address,undefined $(ASAN_LD)' \
+	    --with-ld-opt='-fsanitize=address,undefined -Wl,-z,nodelete' \
 	    --add-dynamic-module=../../..
 	$(call make-module,build/asan/module)
 

@@ -21,9 +21,60 @@ is(join(' ', grep { !exists $section{$_} } sort keys %known), '',
 is(join(' ', grep { !$known{$_} } sort keys %section), '',
    'each directive of docs/directives.md exists');
 
+# The code says where a directive may stand, and nginx whether the default that
+# is told is a value of it.
+
+my %context = $code =~ /\{\s*ngx_string\("(sio\w*)"\),\s*(NGX_\w+)/g;
+
 for my $name (sort keys %section) {
-    my @missing = grep { $section{$name} !~ /\b$_\b/i } qw(syntax default context);
-    is("@missing", '', "$name: syntax, default and context");
+    my %fact = map { /^ +(Syntax|Default|Context): +(.*)$/ }
+               split /\n/, $section{$name};
+
+    is(join(' ', sort keys %fact), 'Context Default Syntax',
+       "$name: syntax, default and context") or next;
+
+    like($fact{Syntax}, qr/^$name\b/, "$name: syntax");
+
+    my $anywhere = $context{$name} eq 'NGX_HTTP_SIO_ANY_CONF';
+
+    like($fact{Context}, $anywhere ? qr/^http, server, location$/
+                                   : qr/^location(?:, sio_namespace)?$/,
+         "$name: context");
+
+    check("$name: default", whole($fact{Default}))
+        if $fact{Default} =~ /^$name [^<]*;$/;
+}
+
+
+# Everything that has a name which users meet.
+
+my %listed = (
+    'fields of the status page' =>
+        ['docs/limits.md', 'core/ngx_sio_stats.h', qr/\bX\((\w{2,})\)/],
+    'variables of rules' =>
+        ['docs/variables.md', 'proto/sio_template.c', qr/sio_span\("(sio_\w+)"\)/],
+    'variables of nginx' =>
+        ['docs/variables.md', 'http/ngx_http_sio_variables.c',
+         qr/ngx_string\("(sio_\w+)"\)/],
+    'actions' =>
+        ['docs/rules.md', 'http/ngx_http_sio_rules.c',
+         qr/\{ ngx_string\("(\w+)"\), NGX_HTTP_SIO_RULE_/],
+    'reasons' =>
+        ['docs/variables.md', 'core/ngx_sio_session.h',
+         qr/X\((?!NONE)\w+, "([^"]+)"\)/],
+    'limits that the log names' =>
+        ['docs/limits.md', 'core/ngx_sio_socket.c',
+         qr/limited by "\s*"?\\"(sio_\w+)/],
+);
+
+for my $what (sort keys %listed) {
+    my ($page, $source, $pattern) = @{$listed{$what}};
+    my $text = text($page);
+    my @names = text("ngx_sio_module/$source") =~ /$pattern/g;
+
+    ok(@names > 0, "there are $what");
+    is(join(', ', grep { $text !~ /[`\["]\$?\Q$_\E\b/ } @names), '',
+       "$page has all $what");
 }
 
 
@@ -48,17 +99,18 @@ for my $page (@pages) {
 is(join("\n", @dead), '', 'no link leads nowhere');
 
 
-# Configurations: the files, and what is shown on the pages.
+# Configurations: the files, and what is shown on the pages.  One whose first
+# line is "```nginx refused" shows a mistake.
 
 for my $path (glob 'conf/*.conf') {
     check($path, text($path));
 }
 
 for my $page (@pages) {
-    my $n = 0;
+    my ($n, $text) = (0, text($page));
 
-    for my $config (text($page) =~ /^```nginx\n(.*?)^```/msg) {
-        check("$page: configuration " . ++$n, whole($config));
+    while ($text =~ /^```nginx( refused)?\n(.*?)^```/msg) {
+        check("$page: configuration " . ++$n, whole($2), $1);
     }
 }
 
@@ -73,39 +125,67 @@ sub anchors {
 }
 
 
-# A piece of a configuration, with what belongs around it.
+# A piece of a configuration, with what belongs around it: what begins with a
+# location gets a server, what else is not known is part of a sio location.
 
 sub whole {
     my ($config) = @_;
 
     return $config if $config =~ /^http \{/m;
 
-    my $status = 'load_module modules/ngx_sio_module.so; events {} http {';
-
-    return "$status $config }" if $config =~ /^(?:server|upstream|map) /m;
-
     $config = "location /socket.io/ { sio; $config }"
-        if $config !~ /^location /m;
+        if $config !~ /^(?:server|location|upstream|map|log_format) /m;
 
-    return "$status server { listen 127.0.0.1:8080; $config } }";
+    $config = "server { listen 127.0.0.1:8080; $config }"
+        if $config !~ /^server /m;
+
+    return "load_module modules/ngx_sio_module.so;\nhttp { $config }";
 }
 
 
 sub check {
-    my ($name, $config) = @_;
+    my ($name, $config, $refused) = @_;
 
     my $t = SioTest->new;
+
+    SioTest::write_file($t->dir . '/nginx.conf', own($t, $config));
+
+    my ($exit, $output) = $t->test_config;
+
+    if ($refused) {
+        ok($exit, "$name: refused");
+        like($output, qr/\[emerg\] .*\bsio_on\b|\[emerg\] .*invalid value/, 'for what it is');
+        return;
+    }
+
+    is($exit, 0, $name) or diag($output);
+    is($output =~ /\[warn\].*/ ? $& : '', '', "$name: no warning");
+}
+
+
+# Nothing of the machine is touched by a test: no port, no log, no pid file.
+
+sub own {
+    my ($t, $config) = @_;
+
     my $dir = $t->dir;
+    my %port;
 
     mkdir "$dir/$_" for qw(conf logs modules tmp);
     symlink $t->module, "$dir/modules/ngx_sio_module.so";
 
-    $config = "events {}\n$config" if $config !~ /^\s*events\b/m;
+    $config =~ s{\blisten\s+\K(?:[\d.]+:)?(\d+)}
+                {'127.0.0.1:' . ($port{$1} //= SioTest::free_port())}ge;
 
-    SioTest::write_file("$dir/nginx.conf", $config);
+    $config .= "\nevents {}\n" if $config !~ /^\s*events\b/m;
+    $config = "pid nginx.pid;\n$config" if $config !~ /^pid\b/m;
+    $config =~ s/^http \{\K/ access_log logs\/access.log;/m
+        if $config !~ /\baccess_log\b/;
 
-    my ($exit, $output) = $t->test_config;
+    for my $what (qw(client_body proxy fastcgi uwsgi scgi)) {
+        $config =~ s/^http \{\K/ ${what}_temp_path tmp\/$what;/m
+            if $config !~ /\b${what}_temp_path\b/;
+    }
 
-    is($exit, 0, $name) or diag($output);
-    is($output =~ /\[warn\].*/ ? $& : '', '', "$name: no warning");
+    return $config;
 }

@@ -40,14 +40,21 @@ my $t = SioTest->new(
     ),
 )->start;
 
-my @load = qw(build/bench/load --clients 2 --count 10 --timeout 5 echo);
+my %message = (
+    '/wrong/' => qr/expected '42\["echo","0000.*, got '42\["echo","wrong"\]'/,
+    '/twice/' => qr/expected .*, got '42\["echo","0000/,
+    '/status' => qr/expected HTTP.* 101 , got 'HTTP.* 200/,
+);
 
-($exit) = SioTest::run_command([@load, $t->url . "/$_/"])
-    and is($exit >> 8, 1, "load fails: $_ answers")
-    for qw(wrong twice);
+for my $path (sort keys %message) {
+    my ($exit, @lines) = SioTest::run_command(
+        ['sh', '-c', 'exec "$@" 2>&1', 'sh', 'build/bench/load',
+         '--clients', 2, '--count', 10, '--timeout', 5, 'echo',
+         $t->url . $path]);
 
-($exit) = SioTest::run_command([@load, $t->url . '/status']);
-is($exit >> 8, 1, 'load fails: no such server');
+    is($exit >> 8, 1, "the load fails: $path");
+    like("@lines", $message{$path}, 'it says why');
+}
 
 $t->stop;
 

@@ -23,6 +23,7 @@ CONF
 my $t = SioTest->new(location => <<"CONF")->start;
     sio;
     sio_ping_interval 300ms;
+    sio_ping_timeout  2s;
     $rules
     sio_namespace /chat {
         $rules

@@ -5,6 +5,8 @@ use SioTest;
 
 my $t = SioTest->new(location => <<'CONF')->start;
     sio;
+    sio_ping_interval 1s;
+    sio_ping_timeout  2s;
 
     sio_on connection reply event=welcome args=[$sio_id,$sio_auth];
 

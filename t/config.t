@@ -70,7 +70,8 @@ subtest 'values' => sub {
     );
     refused(qr/invalid|duplicate|regex|pcre|must be|unknown "/i,
             "sio; $_;") for @bad;
-    refused(qr/invalid value "webtransport"/, 'sio; sio_transports webtransport;');
+    refused(qr/invalid value "webtransport"/,
+            'sio; sio_transports webtransport;');
     refused(qr/invalid value "xml"/, 'sio; sio_parser xml;');
     refused(qr/invalid number of arguments in "sio_ping_interval"/,
             'sio; sio_ping_interval;');

@@ -6,6 +6,7 @@ use lib 't/lib';
 use SioTest;
 use SioRaw;
 use Compress::Zlib ();
+use MIME::Base64 ();
 
 my $rules = 'sio_on echo reply; sio_on ack ack; sio_on bye disconnect close;';
 
@@ -383,7 +384,8 @@ subtest 'size' => sub {
        ->response->status, 413, 'refused by its announcement');
     ok($s->lives, 'the session lives');
 
-    my $r = $s->post($event->(1001), headers => [Origin => 'https://a.example']);
+    my $r = $s->post($event->(1001),
+                     headers => [Origin => 'https://a.example']);
     is($r->header('access-control-allow-origin'), 'https://a.example',
        'a page can read the 413');
 };
@@ -593,6 +595,11 @@ subtest 'plain Engine.IO' => sub {
     $s->post("4\xff");
     ok($s->gone, 'text that is not UTF-8');
 };
+
+
+my @own = grep { / sio: / } split /\n/, $t->log;
+ok(@own > 0, 'the module logs');
+ok(!grep({ /sid=/ } @own), 'but never a sid');
 
 $t->stop;
 done_testing;

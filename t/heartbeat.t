@@ -135,12 +135,10 @@ subtest 'many' => sub {
     is($pinged->(@ws, @deaf), 200, 'all are pinged');
     $_->text('3') for @ws;
     is($pinged->(@ws), 100, 'those that answer again');
-    is($t->status->{heartbeats}, $beats + 100, 'pongs are counted')
-        if defined $beats;
+    is($t->status->{heartbeats}, $beats + 100, 'pongs are counted');
     is($closed->(@deaf), 100, 'those that do not are closed');
     is($closed->(@ws), 100, 'in the end all');
-    like($t->log, qr/\[info\].*ping timeout/, 'the log says why')
-        if length $t->log;
+    like($t->log, qr/\[info\].*ping timeout/, 'the log says why');
 };
 
 

@@ -4,6 +4,7 @@
 use lib 't/lib';
 use SioTest;
 use SioRaw;
+use MIME::Base64 ();
 
 my $t = SioTest->new(
     location => <<'EOC',

@@ -4,6 +4,7 @@
 use lib 't/lib';
 use SioTest;
 use SioRaw;
+use JSON::PP ();
 
 my $t = SioTest->new(
     location => <<'EOC',

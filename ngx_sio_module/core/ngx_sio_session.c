@@ -20,6 +20,7 @@
 
 static void ngx_sio_session_turn(ngx_event_t *ev);
 static void ngx_sio_session_finish(ngx_sio_session_t *s);
+static void ngx_sio_session_forget(ngx_sio_session_t *s);
 static void ngx_sio_session_timeout(ngx_event_t *ev);
 static void ngx_sio_session_set_timer(ngx_sio_session_t *s);
 static void ngx_sio_session_set_state(ngx_sio_session_t *s,
@@ -142,6 +143,11 @@ ngx_int_t
 ngx_sio_session_packet(ngx_sio_session_t *s, sio_eio_packet_t *p)
 {
     if (s->state != NGX_SIO_SESSION_OPEN) {
+
+        if (p->type == SIO_EIO_CLOSE) {
+            ngx_sio_session_close(s, NGX_SIO_TRANSPORT_CLOSE);
+        }
+
         return NGX_ABORT;
     }
 
@@ -234,6 +240,13 @@ void
 ngx_sio_session_close(ngx_sio_session_t *s, ngx_sio_reason_t reason)
 {
     if (s->state != NGX_SIO_SESSION_OPEN) {
+
+        /* the client will not fetch its close packet any more */
+
+        if (s->state == NGX_SIO_SESSION_LINGERING) {
+            ngx_sio_session_post(s);
+        }
+
         return;
     }
 
@@ -276,6 +289,11 @@ ngx_sio_session_turn(ngx_event_t *ev)
             continue;
         }
 
+        if (s->state == NGX_SIO_SESSION_LINGERING) {
+            ngx_sio_session_forget(s);
+            continue;
+        }
+
         if (s->sweep) {
             s->sweep = 0;
             s->conf->user->sweep(s);
@@ -298,11 +316,6 @@ ngx_sio_session_finish(ngx_sio_session_t *s)
     ngx_sio_session_log(NGX_LOG_INFO, s, "session ended: %V, %s",
                         &ngx_sio_reasons[s->reason], s->transport->name);
 
-    if (s->probe) {
-        s->probe_transport->abandon(s);
-        s->probe = NULL;
-    }
-
     rc = s->transport->close(s);
 
     if (rc == NGX_AGAIN) {
@@ -315,9 +328,22 @@ ngx_sio_session_finish(ngx_sio_session_t *s)
 }
 
 
+static void
+ngx_sio_session_forget(ngx_sio_session_t *s)
+{
+    (void) s->transport->close(s);
+
+    ngx_sio_session_destroy(s);
+}
+
+
 void
 ngx_sio_session_destroy(ngx_sio_session_t *s)
 {
+    if (s->probe) {
+        s->probe_transport->abandon(s);
+    }
+
     if (s->posted) {
         ngx_queue_remove(&s->turn);
     }
@@ -385,8 +411,7 @@ ngx_sio_session_timeout(ngx_event_t *ev)
     s = ev->data;
 
     if (s->state == NGX_SIO_SESSION_LINGERING) {
-        (void) s->transport->close(s);
-        ngx_sio_session_destroy(s);
+        ngx_sio_session_forget(s);
         return;
     }
 

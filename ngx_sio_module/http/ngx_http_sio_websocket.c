@@ -661,7 +661,9 @@ ngx_http_sio_ws_read(ngx_http_sio_ws_t *ws)
 
     for (i = 0; i < NGX_HTTP_SIO_WS_READS; i++) {
 
-        if (ws->session->state != NGX_SIO_SESSION_OPEN) {
+        if (ws->state == NGX_HTTP_SIO_WS_STATE_OPEN
+            && ws->session->state != NGX_SIO_SESSION_OPEN)
+        {
             return;
         }
 
@@ -1085,6 +1087,15 @@ ngx_http_sio_ws_probe(ngx_http_sio_ws_t *ws, ngx_uint_t opcode,
     }
 
     if (opcode == SIO_WS_TEXT && data.n && data.p[0] == SIO_EIO_UPGRADE) {
+
+        if (s->state != NGX_SIO_SESSION_OPEN) {
+
+            /* it ended meanwhile: the client learns it here */
+
+            ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
+            ngx_sio_session_close(s, NGX_SIO_FORCED_CLOSE);
+            return NGX_ABORT;
+        }
 
         if (c->write->timer_set) {
             ngx_del_timer(c->write);

@@ -110,7 +110,7 @@ static load_scenario_t  load_scenarios[] = {
 /* the command line */
 static load_scenario_t     *load_scenario;
 static unsigned             load_clients, load_count, load_inflight = 1;
-static unsigned             load_timeout = 60, load_reopen, load_spin;
+static unsigned             load_timeout = 60, load_reopen;
 static unsigned             load_turns;
 static long                 load_pid;
 static char                 load_host[64], load_path[256];
@@ -797,13 +797,13 @@ load_handle_read(load_conn_t *c)
 
 
 static void
-load_wait(void)
+load_wait(int timeout)
 {
     int                 i, n;
     load_conn_t        *c;
     struct epoll_event  events[LOAD_EVENTS];
 
-    n = epoll_wait(load_ep, events, LOAD_EVENTS, load_spin ? 0 : -1);
+    n = epoll_wait(load_ep, events, LOAD_EVENTS, timeout);
 
     for (i = 0; i < n; i++) {
         c = events[i].data.ptr;
@@ -857,7 +857,7 @@ load_open_all(unsigned from, unsigned to, int polling)
             load_conn_open(&load_conns[i++], polling);
         }
 
-        load_wait();
+        load_wait(-1);
     }
 }
 
@@ -895,8 +895,7 @@ load_measure(void (*work)(unsigned n), unsigned units)
     }
 
     /* what came meanwhile would be a message too much */
-    load_spin = 1;
-    load_wait();
+    load_wait(0);
 
     units *= load_count;
 
@@ -940,7 +939,7 @@ load_broadcast(unsigned n)
         load_send(load_conns, frame, len);
 
         while (load_pending) {
-            load_wait();
+            load_wait(-1);
         }
     }
 }
@@ -1034,7 +1033,7 @@ load_echo(unsigned n)
     }
 
     while (load_pending) {
-        load_wait();
+        load_wait(-1);
     }
 }
 
@@ -1074,7 +1073,7 @@ load_connect(unsigned n)
     }
 
     while (load_pending) {
-        load_wait();
+        load_wait(-1);
     }
 
     load_wait_descriptors(load_descriptors);
@@ -1113,7 +1112,7 @@ load_hold(void)
         load_pending = 1;
 
         while (load_pending) {
-            load_wait();
+            load_wait(-1);
         }
 
     } while (read(0, &byte, 1) == 1);
@@ -1176,7 +1175,6 @@ load_usage(void)
           "  --inflight N   echo: messages in each write\n"
           "  --turns N      measures in N parts, each awaits a line\n"
           "  --reopen N     idle: how many times all come again\n"
-          "  --spin         never sleeps: the server wakes nobody\n"
           "  --timeout S    fails after so many seconds (60)\n"
           "Without --pid, idle prints \"ready N\" and holds its sessions\n"
           "until standard input ends.  Scenarios, clients, count:\n", stderr);
@@ -1226,7 +1224,6 @@ load_parse_args(int argc, char **argv)
         { "turns", required_argument, NULL, 'u' },
         { "reopen", required_argument, NULL, 'r' },
         { "timeout", required_argument, NULL, 't' },
-        { "spin", no_argument, NULL, 's' },
         { NULL, 0, NULL, 0 }
     };
 
@@ -1239,7 +1236,6 @@ load_parse_args(int argc, char **argv)
         case 'u': load_turns = (unsigned) atoi(optarg); break;
         case 'r': load_reopen = (unsigned) atoi(optarg); break;
         case 't': load_timeout = (unsigned) atoi(optarg); break;
-        case 's': load_spin = 1; break;
         default: load_usage();
         }
     }

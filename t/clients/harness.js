@@ -209,19 +209,6 @@ class Peer {
         return this;
     }
 
-    /* closes the connection, and waits until the server may know it */
-    async close() {
-        const { readyState, transport } = this.engine || {};
-        const drained = transport && transport.name === 'polling'
-                        && readyState === 'open'
-                        && new Promise(done => transport.once('drain', done));
-
-        this.manager._close();
-        if (drained) {
-            await within(drained, 'the last POST', 500).catch(() => {});
-        }
-    }
-
     /* another namespace of the same connection */
     of(nsp, options) {
         const peer = new Peer(this.manager.socket(nsp, options));
@@ -347,6 +334,7 @@ class Hop {
                 from.on('error', () => {});
                 from.on('data', data => {
                     if (!this.silent) {
+                        pair.busy = i === 0;
                         pair.waiting = i === 0 && data.includes('GET /');
                         to.write(data);
                     }
@@ -376,7 +364,12 @@ class Hop {
         this.pairs.clear();
     }
 
-    stop() {
+    /* those who close may still say so */
+    async stop() {
+        const busy = () => [...this.pairs].some(pair => pair.busy);
+
+        await until(() => this.silent || !busy(), 'the end', 500)
+            .catch(() => {});
         this.cut();
         this.server.close();
     }
@@ -404,7 +397,7 @@ class Context {
         });
         const peer = new Peer(socket);
 
-        this.finally(() => peer.close());
+        this.finally(() => socket.io._close());
         socket.connect();
         return peer;
     }
@@ -438,7 +431,7 @@ class Context {
 
     async poll(headers) {
         const poll = await new Poll(headers).open();
-        this.finally(() => poll.post('1'));
+        this.finally(() => poll.post('1').catch(() => {}));
         return poll;
     }
 
@@ -451,7 +444,7 @@ class Context {
     /* hops are opened first and closed last */
     async close() {
         for (const closer of this.closers.reverse()) {
-            await Promise.resolve(closer()).catch(() => {});
+            await closer();
         }
     }
 }

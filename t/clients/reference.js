@@ -185,9 +185,8 @@ apps.heartbeat = {
 };
 
 apps.reconnect = {
+    options: { pingInterval: 1000, pingTimeout: 2000 },
     serve(io) {
-        let n = 0;
-
         io.on('connection', socket => {
             socket.emit('welcome', socket.id, socket.handshake.auth);
             rules(socket, {
@@ -344,7 +343,7 @@ apps.http = {
 
 
 apps.python = {
-    options: { pingInterval: 300 },
+    options: { pingInterval: 300, pingTimeout: 2000 },
     serve(io) {
         const serve = nsp => nsp.on('connection', socket => {
             socket.emit('welcome', socket.id, socket.handshake.auth);

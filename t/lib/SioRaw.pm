@@ -35,7 +35,7 @@ sub now { Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
 # --- the connection
 
-# connect($port, tls => 0, rcvbuf => bytes, host => '127.0.0.1')
+# connect($port, tls => 0, rcvbuf => bytes)
 sub connect {
     my ($class, $port, %opt) = @_;
     my $fh;
@@ -50,10 +50,9 @@ sub connect {
 
     if ($opt{tls}) {
         require IO::Socket::SSL;
-        my %tls = (SSL_verify_mode => 0, Timeout => $DEADLINE);
-        $tls{SSL_alpn_protocols} = $opt{alpn} if $opt{alpn};
         bless $fh, 'IO::Socket::INET';
-        IO::Socket::SSL->start_SSL($fh, %tls)
+        IO::Socket::SSL->start_SSL($fh, SSL_verify_mode => 0,
+                                   Timeout => $DEADLINE)
             or die 'TLS: ' . IO::Socket::SSL::errstr();
         $self->{tls} = 1;
     }
@@ -61,8 +60,6 @@ sub connect {
     $fh->blocking(0);
     return $self;
 }
-
-sub fh { $_[0]{fh} }
 
 # Waits for the socket until the given moment; true if it is ready.
 sub _ready {
@@ -194,7 +191,7 @@ sub request {
     my (undef, $method, $target, %opt) = @_;
     my $version = $opt{version} // '1.1';
     my @headers = @{$opt{headers} || []};
-    my %given = map { lc $_ => 1 } @headers[grep { $_ % 2 == 0 } 0 .. $#headers];
+    my %given = map { lc $headers[2 * $_] => 1 } 0 .. @headers / 2 - 1;
     my $body = $opt{body} // '';
 
     unshift @headers, Host => $opt{host} // 'localhost'

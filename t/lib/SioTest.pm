@@ -611,7 +611,7 @@ sub check_logs {
     my @reports = sanitizer_reports($self->{dir});
 
     ok(!@reports, 'no report of a sanitizer')
-        or diag(first_lines(60, map { split /\n/ } @reports));
+        or diag(first_lines(100, map { split /\n/ } @reports));
 }
 
 
