@@ -291,7 +291,7 @@ ngx_sio_queue_push(ngx_sio_queue_t *q, ngx_sio_msg_t *m)
     }
 
     q->tail = link;
-    q->size += m->len;
+    q->size += ngx_sio_msg_cost(m);
 
     ngx_sio_count(queued);
 
@@ -307,7 +307,7 @@ ngx_sio_queue_pop(ngx_sio_queue_t *q)
     link = q->head;
 
     q->head = link->next;
-    q->size -= link->msg->len;
+    q->size -= ngx_sio_msg_cost(link->msg);
 
     ngx_sio_msg_unref(link->msg);
     ngx_sio_uncount(queued);

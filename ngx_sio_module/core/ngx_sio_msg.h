@@ -33,8 +33,17 @@ struct ngx_sio_link_s {
 typedef struct {
     ngx_sio_link_t   *head;
     ngx_sio_link_t   *tail;
-    size_t            size;        /* WebSocket bytes of all messages */
+    size_t            size;        /* what all messages cost */
 } ngx_sio_queue_t;
+
+
+/*
+ * What a message costs in a queue: its bytes on a WebSocket and what keeps
+ * them, or many small ones would cost more than any limit says.
+ */
+
+#define ngx_sio_msg_cost(m)                                                   \
+    ((m)->len + sizeof(ngx_sio_msg_t) + sizeof(ngx_sio_link_t))
 
 
 /* Engine.IO packets without data, never freed */

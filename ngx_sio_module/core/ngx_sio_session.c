@@ -199,7 +199,7 @@ ngx_sio_session_send(ngx_sio_session_t *s, ngx_sio_msg_t *m,
         return;
     }
 
-    if (s->out.head && s->out.size + m->len > s->conf->max_queue) {
+    if (s->out.head && s->out.size + ngx_sio_msg_cost(m) > s->conf->max_queue) {
         ngx_sio_count(limit_queue);
         ngx_sio_session_log(NGX_LOG_WARN, s,
                             "client does not read: %uz bytes wait for it, "
