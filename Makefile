@@ -31,7 +31,7 @@ help:
 NEED_BUILD := gcc libc6-dev nginx nginx-dev libyajl-dev
 NEED_NODE  := node:nodejs npm:npm
 NEED_TEST  := $(NEED_BUILD) $(NEED_NODE) perl openssl clang dpkg-dev \
-              libclang-rt-14-dev libio-socket-ssl-perl python3-socketio \
+              libclang-rt-dev libio-socket-ssl-perl python3-socketio \
               python3-aiohttp python3-requests python3-websocket chromium
 
 build: ## builds build/ngx_sio_module.so for the installed nginx
@@ -108,11 +108,11 @@ ASAN_CONF := --error-log-path=stderr --with-compat --with-debug \
              --with-http_v2_module --with-http_realip_module \
              --with-http_auth_request_module --with-http_stub_status_module
 
-ASAN := NGX_SIO_NGINX=$(CURDIR)/build/asan/nginx \
-        NGX_SIO_MODULE=$(CURDIR)/build/asan/ngx_sio_module.so NGX_SIO_ASAN=1 \
+ASAN := NGX_SIO_ASAN=1 NGX_SIO_NGINX='$(CURDIR)/build/asan/nginx' \
+        NGX_SIO_MODULE='$(CURDIR)/build/asan/ngx_sio_module.so' \
         ASAN_OPTIONS=detect_odr_violation=0 \
         UBSAN_OPTIONS=print_stacktrace=1 \
-        LSAN_OPTIONS=suppressions=$(CURDIR)/t/asan.supp:print_suppressions=0
+        LSAN_OPTIONS='suppressions="$(CURDIR)/t/asan.supp":print_suppressions=0'
 
 build/asan/src:
 	tools/nginx-source $@
@@ -148,10 +148,6 @@ build/unit/%.o: ngx_sio_module/proto/%.c $(HEADERS)
 	$(CC) $(CHECK) -fsanitize=address -c -o $@ $<
 
 build/unit/%: t/unit/%.c $(addprefix build/unit/,$(PROTO))
-	$(CC) $(CHECK) -fsanitize=address -o $@ $^ -lyajl
-
-build/fuzz/diff/%: t/fuzz/diff/%.c $(addprefix build/unit/,$(PROTO))
-	mkdir -p $(@D)
 	$(CC) $(CHECK) -fsanitize=address -o $@ $^ -lyajl
 
 build/fuzz/diff/%: t/fuzz/diff/%.c $(addprefix build/unit/,$(PROTO))

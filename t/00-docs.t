@@ -24,6 +24,9 @@ is(join(' ', grep { !$known{$_} } sort keys %section), '',
 # The code says where a directive may stand, and nginx whether the default that
 # is told is a value of it.
 
+my %default = map { /conf->core\.(\w+),\s*prev->core\.\w+,\s*([\d *]+)\)/
+                    ? ($1 => eval $2) : () }
+              split /;/, $code;
 my %context = $code =~ /\{\s*ngx_string\("(sio\w*)"\),\s*(NGX_\w+)/g;
 
 for my $name (sort keys %section) {
@@ -43,6 +46,10 @@ for my $name (sort keys %section) {
 
     check("$name: default", whole($fact{Default}))
         if $fact{Default} =~ /^$name [^<]*;$/;
+
+    is(number($fact{Default} =~ /^$name (\w+);$/), $default{$name =~ s/^sio_//r},
+       "$name: the default in the code")
+        if exists $default{$name =~ s/^sio_//r};
 }
 
 
@@ -122,6 +129,15 @@ sub anchors {
 
     return map { s/[^\w\s-]//gr =~ s/\s/-/gr } map { lc }
                text($path) =~ /^#+ +(.*?)\s*$/mg;
+}
+
+
+# The value of a time, a size or a number.
+
+sub number {
+    my ($n, $unit) = ($_[0] // '') =~ /^(\d+)(\w*)$/;
+
+    return $n * { '' => 1, s => 1000, k => 1024, m => 1024 * 1024 }->{$unit};
 }
 
 

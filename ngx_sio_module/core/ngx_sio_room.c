@@ -16,6 +16,7 @@ static ngx_sio_room_t *ngx_sio_room_create(ngx_sio_nsp_t *nsp,
 static ngx_sio_membership_t *ngx_sio_room_membership(ngx_sio_socket_t *sk,
     ngx_sio_room_t *room);
 static void ngx_sio_room_remove(ngx_sio_membership_t *m);
+static void ngx_sio_room_release(ngx_sio_room_t *room);
 
 
 ngx_sio_room_t *
@@ -117,6 +118,7 @@ ngx_sio_room_join(ngx_sio_socket_t *sk, ngx_str_t *name)
 
     m = ngx_alloc(sizeof(ngx_sio_membership_t), ngx_cycle->log);
     if (m == NULL) {
+        ngx_sio_room_release(room);
         goto failed;
     }
 
@@ -186,6 +188,13 @@ ngx_sio_room_remove(ngx_sio_membership_t *m)
     m->socket->rooms->n--;
     ngx_free(m);
 
+    ngx_sio_room_release(room);
+}
+
+
+static void
+ngx_sio_room_release(ngx_sio_room_t *room)
+{
     if (ngx_queue_empty(&room->members)) {
         ngx_rbtree_delete(&room->nsp->rooms, &room->sn.node);
         ngx_sio_uncount(rooms);

@@ -15,9 +15,11 @@
 
 #define NGX_SIO_TURN_SESSIONS   1000
 #define NGX_SIO_TURN_BYTES      (8 * 1024 * 1024)
+#define NGX_SIO_TURN_WORK       10000
 #define NGX_SIO_LINGER          30000
 
 
+static uint64_t ngx_sio_session_work(void);
 static void ngx_sio_session_turn(ngx_event_t *ev);
 static void ngx_sio_session_finish(ngx_sio_session_t *s);
 static void ngx_sio_session_forget(ngx_sio_session_t *s);
@@ -35,6 +37,7 @@ ngx_sio_stats_t  ngx_sio_stats;
 
 static ngx_queue_t  ngx_sio_turn;
 static ngx_event_t  ngx_sio_turn_event;
+static uint64_t     ngx_sio_turn_work;        /* done when it ended last */
 
 
 void
@@ -199,7 +202,9 @@ ngx_sio_session_send(ngx_sio_session_t *s, ngx_sio_msg_t *m,
         return;
     }
 
-    if (s->out.head && s->out.size + ngx_sio_msg_cost(m) > s->conf->max_queue) {
+    if (s->out.head
+        && s->out.size + ngx_sio_msg_cost(m) > s->conf->max_queue)
+    {
         ngx_sio_count(limit_queue);
         ngx_sio_session_log(NGX_LOG_WARN, s,
                             "client does not read: %uz bytes wait for it, "
@@ -261,21 +266,49 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_sio_reason_t reason)
 }
 
 
+/* a packet, a delivery and 64 bytes to be parsed cost about the same */
+
+static uint64_t
+ngx_sio_session_work(void)
+{
+    return ngx_sio_stats.packets_in + ngx_sio_stats.deliveries
+           + ngx_sio_stats.bytes_in / 64;
+}
+
+
+ngx_uint_t
+ngx_sio_session_busy(void)
+{
+    if (ngx_sio_session_work() - ngx_sio_turn_work < NGX_SIO_TURN_WORK) {
+        return 0;
+    }
+
+    if (!ngx_sio_turn_event.posted) {
+        ngx_post_event(&ngx_sio_turn_event, &ngx_posted_events);
+    }
+
+    return 1;
+}
+
+
 static void
 ngx_sio_session_turn(ngx_event_t *ev)
 {
-    uint64_t            bytes;
+    uint64_t            bytes, work;
     ngx_uint_t          n;
     ngx_queue_t        *q;
     ngx_sio_session_t  *s;
 
     bytes = ngx_sio_stats.bytes_out + NGX_SIO_TURN_BYTES;
+    work = ngx_sio_session_work() + NGX_SIO_TURN_WORK;
 
     for (n = 0; !ngx_queue_empty(&ngx_sio_turn); n++) {
 
-        if (n == NGX_SIO_TURN_SESSIONS || ngx_sio_stats.bytes_out > bytes) {
+        if (n == NGX_SIO_TURN_SESSIONS || ngx_sio_stats.bytes_out > bytes
+            || ngx_sio_session_work() > work)
+        {
             ngx_post_event(ev, &ngx_posted_next_events);
-            return;
+            break;
         }
 
         q = ngx_queue_head(&ngx_sio_turn);
@@ -301,6 +334,8 @@ ngx_sio_session_turn(ngx_event_t *ev)
 
         s->transport->flush(s);
     }
+
+    ngx_sio_turn_work = ngx_sio_session_work();
 }
 
 

@@ -136,6 +136,7 @@ struct ngx_sio_session_s {
     unsigned                      silent:1;      /* no packet may be sent */
     unsigned                      warned_rooms:1;    /* logged once each */
     unsigned                      warned_namespaces:1;
+    unsigned                      warned_auth:1;
     unsigned                      ndata:8;
 
     u_char                        sid[NGX_SIO_SID_LEN];
@@ -189,6 +190,12 @@ void ngx_sio_session_send(ngx_sio_session_t *s, ngx_sio_msg_t *m,
 
 /* Has the transport flush s at the end of the event loop's turn. */
 void ngx_sio_session_post(ngx_sio_session_t *s);
+
+/*
+ * Tells if enough was done in this turn of the event loop, by all clients
+ * together: who has more to do posts itself to the next one.
+ */
+ngx_uint_t ngx_sio_session_busy(void);
 
 /*
  * Ends a session: the only way.  Records the reason and posts the rest: the

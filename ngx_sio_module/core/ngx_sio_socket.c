@@ -336,9 +336,14 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, sio_packet_t *p)
 
     if (s->conf->keep_auth && p->json.n > NGX_SIO_MAX_AUTH) {
         ngx_sio_count(limit_data);
-        ngx_sio_session_log(NGX_LOG_WARN, s,
-                            "connect refused: auth payload of %uz bytes, "
-                            "limited to %d", p->json.n, NGX_SIO_MAX_AUTH);
+
+        if (!s->warned_auth) {
+            s->warned_auth = 1;
+            ngx_sio_session_log(NGX_LOG_WARN, s,
+                                "connect refused: auth payload of %uz bytes, "
+                                "limited to %d", p->json.n, NGX_SIO_MAX_AUTH);
+        }
+
         ngx_sio_socket_connect_error(s, p->nsp,
                                      sio_span(NGX_SIO_AUTH_TOO_LARGE));
         return NGX_OK;

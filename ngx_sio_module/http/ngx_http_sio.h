@@ -94,8 +94,15 @@ typedef enum {
  */
 ngx_http_sio_origin_e ngx_http_sio_origin(ngx_http_request_t *r);
 
-/* Finds a request header by its name in any case; NULL if there is none. */
-ngx_table_elt_t *ngx_http_sio_header(ngx_http_request_t *r, const char *name);
+/*
+ * Finds a request header by its name in any case.
+ *
+ * takes    token: NULL, or a text that the value must contain in any case:
+ *          the header may be there more than once
+ * returns  NULL if there is none
+ */
+ngx_table_elt_t *ngx_http_sio_header(ngx_http_request_t *r, const char *name,
+    const char *token);
 
 /*
  * Adds a response header.

@@ -45,6 +45,12 @@ ngx_http_sio_handler(ngx_http_request_t *r)
     ngx_http_sio_request_t    sr;
     ngx_http_sio_loc_conf_t  *slcf;
 
+    /* a session holds its requests and takes over connections */
+
+    if (r != r->main) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
 
     valid = ngx_http_sio_websocket_check(r);
@@ -112,7 +118,7 @@ ngx_http_sio_preflight(ngx_http_request_t *r, ngx_http_sio_origin_e origin)
             return NGX_ERROR;
         }
 
-        h = ngx_http_sio_header(r, "Access-Control-Request-Headers");
+        h = ngx_http_sio_header(r, "Access-Control-Request-Headers", NULL);
 
         if (h && ngx_http_sio_add_header(r, "Access-Control-Allow-Headers",
                                          &h->value) != NGX_OK)
@@ -233,13 +239,11 @@ ngx_http_sio_upgrade(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
     ngx_uint_t          n;
     ngx_sio_session_t  *s;
 
-    rc = ngx_http_discard_request_body(r);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
     if (valid != NGX_OK) {
-        return ngx_http_sio_send_error(r, SIO_EIO_BAD_REQUEST, 1);
+        rc = ngx_http_discard_request_body(r);
+
+        return rc == NGX_OK
+               ? ngx_http_sio_send_error(r, SIO_EIO_BAD_REQUEST, 1) : rc;
     }
 
     s = sr->session;

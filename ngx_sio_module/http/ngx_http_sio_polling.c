@@ -14,9 +14,6 @@
 #include "proto/sio_utf8.h"
 
 
-#define NGX_HTTP_SIO_POST_PACKETS     1000   /* of a POST, in one turn */
-#define NGX_HTTP_SIO_POST_DELIVERIES  10000
-
 
 typedef struct {
     ngx_http_request_t           *request;
@@ -41,6 +38,7 @@ static ngx_int_t ngx_http_sio_polling_get(ngx_http_request_t *r,
     ngx_sio_session_t *s);
 static ngx_int_t ngx_http_sio_polling_post(ngx_http_request_t *r,
     ngx_sio_session_t *s);
+static ngx_int_t ngx_http_sio_polling_watch(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sio_polling_overlap(ngx_http_request_t *r,
     ngx_sio_session_t *s);
 static ngx_int_t ngx_http_sio_polling_too_large(ngx_http_request_t *r,
@@ -103,7 +101,7 @@ ngx_http_sio_polling_open(ngx_http_request_t *r, ngx_str_t *data,
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
 
-    polling = ngx_alloc(sizeof(ngx_http_sio_polling_t), r->connection->log);
+    polling = ngx_alloc(sizeof(ngx_http_sio_polling_t), slcf->core.log);
     if (polling == NULL) {
         ngx_sio_count(memory_errors);
         return NGX_HTTP_SERVICE_UNAVAILABLE;
@@ -214,10 +212,7 @@ ngx_http_sio_polling_get(ngx_http_request_t *r, ngx_sio_session_t *s)
 
     polling->get = poll;
 
-    r->read_event_handler = ngx_http_test_reading;
-
-    if (!r->stream && ngx_handle_read_event(r->connection->read, 0) != NGX_OK)
-    {
+    if (ngx_http_sio_polling_watch(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -228,6 +223,32 @@ ngx_http_sio_polling_get(ngx_http_request_t *r, ngx_sio_session_t *s)
     }
 
     return NGX_DONE;
+}
+
+
+/* a client that goes while its request is held is seen at once */
+
+static ngx_int_t
+ngx_http_sio_polling_watch(ngx_http_request_t *r)
+{
+    ngx_event_t  *rev;
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (r->stream) {
+        return NGX_OK;
+    }
+
+    rev = r->connection->read;
+
+    /* its end may have come with the request: no event will tell */
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+        return NGX_OK;
+    }
+
+    return ngx_handle_read_event(rev, 0);
 }
 
 
@@ -364,8 +385,11 @@ ngx_http_sio_polling_body(ngx_http_request_t *r)
     rc = ngx_http_sio_polling_packets(poll);
 
     if (rc == NGX_AGAIN) {
-        r->read_event_handler = ngx_http_test_reading;
-        return;
+        if (ngx_http_sio_polling_watch(r) == NGX_OK) {
+            return;
+        }
+
+        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
 done:
@@ -470,8 +494,6 @@ static ngx_int_t
 ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll)
 {
     sio_rc_t            rc;
-    uint64_t            deliveries;
-    ngx_uint_t          n;
     sio_eio_packet_t    p;
     ngx_sio_session_t  *s;
 
@@ -481,9 +503,7 @@ ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll)
         return ngx_http_sio_polling_posted(poll, NGX_HTTP_BAD_REQUEST);
     }
 
-    deliveries = ngx_sio_stats.deliveries + NGX_HTTP_SIO_POST_DELIVERIES;
-
-    for (n = 0; n < NGX_HTTP_SIO_POST_PACKETS; n++) {
+    while (!ngx_sio_session_busy()) {
 
         rc = sio_eio_decode_payload(&poll->rest, &p);
 
@@ -518,9 +538,6 @@ ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll)
             return ngx_http_sio_polling_posted(poll, NGX_HTTP_OK);
         }
 
-        if (ngx_sio_stats.deliveries > deliveries) {
-            break;
-        }
     }
 
     ngx_post_event(&poll->next, &ngx_posted_next_events);
@@ -542,6 +559,12 @@ ngx_http_sio_polling_posted(ngx_http_sio_poll_t *poll, ngx_uint_t status)
     if (poll->session) {
         polling = poll->session->carrier;
         polling->post = NULL;
+
+        /* too large: whether the rest comes is not the session's matter */
+
+        if (status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+            ngx_http_sio_polling_let_go(poll);
+        }
     }
 
     if (status != NGX_HTTP_OK) {

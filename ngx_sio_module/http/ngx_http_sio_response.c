@@ -30,7 +30,7 @@ ngx_http_sio_origin(ngx_http_request_t *r)
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
 
-    h = ngx_http_sio_header(r, "Origin");
+    h = ngx_http_sio_header(r, "Origin", NULL);
     origin = h ? &h->value : NULL;
 
     if (slcf->origins == NULL) {
@@ -78,7 +78,8 @@ ngx_http_sio_origin(ngx_http_request_t *r)
 
 
 ngx_table_elt_t *
-ngx_http_sio_header(ngx_http_request_t *r, const char *name)
+ngx_http_sio_header(ngx_http_request_t *r, const char *name,
+    const char *token)
 {
     size_t            len;
     ngx_uint_t        i;
@@ -103,7 +104,10 @@ ngx_http_sio_header(ngx_http_request_t *r, const char *name)
         }
 
         if (h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0
+            && (token == NULL
+                || ngx_strcasestrn(h[i].value.data, (char *) token,
+                                   ngx_strlen(token) - 1)))
         {
             return &h[i];
         }

@@ -27,7 +27,6 @@
 #define NGX_HTTP_SIO_WS_DIRECT      8192    /* sent without a copy */
 #define NGX_HTTP_SIO_WS_READS       4       /* of a connection, in one turn */
 #define NGX_HTTP_SIO_WS_FRAMES      4000
-#define NGX_HTTP_SIO_WS_DELIVERIES  10000
 #define NGX_HTTP_SIO_WS_DRAIN       5000
 #define NGX_HTTP_SIO_WS_CHECK       100     /* as Node.js does */
 
@@ -155,25 +154,18 @@ ngx_http_sio_websocket_check(ngx_http_request_t *r)
 {
     ngx_table_elt_t  *h;
 
-    if (r->headers_in.upgrade == NULL || r->stream
-        || r->http_version < NGX_HTTP_VERSION_11)
-    {
-        return NGX_DECLINED;
-    }
-
-    h = ngx_http_sio_header(r, "Connection");
-
-    if (h == NULL
-        || ngx_strlcasestrn(h->value.data, h->value.data + h->value.len,
-                            (u_char *) "upgrade", sizeof("upgrade") - 2)
-           == NULL)
-    {
-        return NGX_DECLINED;
-    }
-
     h = r->headers_in.upgrade;
 
+    if (h == NULL || r->http_version != NGX_HTTP_VERSION_11
+        || ngx_http_sio_header(r, "Connection", "upgrade") == NULL)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* a body would stand between the request and the first frame */
+
     if (r->method != NGX_HTTP_GET
+        || r->headers_in.content_length_n > 0 || r->headers_in.chunked
         || h->value.len != sizeof("websocket") - 1
         || ngx_strncasecmp(h->value.data, (u_char *) "websocket",
                            sizeof("websocket") - 1) != 0)
@@ -181,7 +173,7 @@ ngx_http_sio_websocket_check(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    h = ngx_http_sio_header(r, "Sec-WebSocket-Version");
+    h = ngx_http_sio_header(r, "Sec-WebSocket-Version", NULL);
 
     if (h == NULL || h->value.len != 2
         || ngx_strncmp(h->value.data, "13", 2) != 0)
@@ -193,7 +185,7 @@ ngx_http_sio_websocket_check(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    h = ngx_http_sio_header(r, "Sec-WebSocket-Key");
+    h = ngx_http_sio_header(r, "Sec-WebSocket-Key", NULL);
 
     if (h == NULL || !sio_ws_key_valid(ngx_sio_span(&h->value))) {
         return NGX_ERROR;
@@ -215,7 +207,7 @@ ngx_http_sio_websocket_accept(ngx_http_request_t *r,
     c = r->connection;
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
 
-    ws = ngx_calloc(sizeof(ngx_http_sio_ws_t), c->log);
+    ws = ngx_calloc(sizeof(ngx_http_sio_ws_t), slcf->core.log);
     if (ws == NULL) {
         ngx_sio_count(memory_errors);
         return NGX_HTTP_SERVICE_UNAVAILABLE;
@@ -275,7 +267,7 @@ ngx_http_sio_ws_send_101(ngx_http_request_t *r, ngx_sio_session_t *s)
     ngx_table_elt_t  *key;
     u_char            hash[20];
 
-    key = ngx_http_sio_header(r, "Sec-WebSocket-Key");
+    key = ngx_http_sio_header(r, "Sec-WebSocket-Key", NULL);
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, key->value.data, key->value.len);
@@ -321,7 +313,7 @@ ngx_http_sio_ws_protocol(ngx_http_request_t *r)
     ngx_str_t         value;
     ngx_table_elt_t  *h;
 
-    h = ngx_http_sio_header(r, "Sec-WebSocket-Protocol");
+    h = ngx_http_sio_header(r, "Sec-WebSocket-Protocol", NULL);
     if (h == NULL) {
         return NGX_OK;
     }
@@ -435,6 +427,14 @@ ngx_http_sio_ws_takeover(ngx_event_t *rev)
     }
 
     ngx_http_free_request(r, 0);
+
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
 
     c->data = ws;
     c->sent = 0;
@@ -557,7 +557,7 @@ ngx_http_sio_ws_begin(ngx_http_sio_ws_t *ws)
         ws->yielded = 1;
     }
 
-    if (ws->yielded || c->read->ready) {
+    if (ws->yielded || c->read->ready || c->close) {
         ngx_http_sio_ws_read_handler(c->read);
         return;
     }
@@ -580,7 +580,12 @@ ngx_http_sio_ws_read_handler(ngx_event_t *rev)
     /* worker_shutdown_timeout: the goodbye leaves in this turn or never */
 
     if (c->close) {
-        if (ws->state == NGX_HTTP_SIO_WS_STATE_OPEN) {
+        c->close = 0;
+
+        if (ws->state == NGX_HTTP_SIO_WS_STATE_CLOSING) {
+            ngx_http_sio_ws_finalize(ws);
+
+        } else if (ws->state == NGX_HTTP_SIO_WS_STATE_OPEN) {
             c->error = 0;
             ngx_sio_session_close(ws->session, NGX_SIO_SHUTTING_DOWN);
 
@@ -596,6 +601,10 @@ ngx_http_sio_ws_read_handler(ngx_event_t *rev)
 
         if (ws->state == NGX_HTTP_SIO_WS_STATE_CLOSING) {
             ngx_http_sio_ws_finalize(ws);
+            return;
+        }
+
+        if (ws->state != NGX_HTTP_SIO_WS_STATE_PROBE) {
             return;
         }
 
@@ -667,6 +676,11 @@ ngx_http_sio_ws_read(ngx_http_sio_ws_t *ws)
             return;
         }
 
+        if (ngx_sio_session_busy()) {
+            ngx_post_event(rev, &ngx_posted_next_events);
+            return;
+        }
+
         len = 0;
 
         if (ws->input && ws->input->raw) {
@@ -734,18 +748,14 @@ ngx_http_sio_ws_read(ngx_http_sio_ws_t *ws)
 static ngx_int_t
 ngx_http_sio_ws_process(ngx_http_sio_ws_t *ws, u_char *p, u_char *last)
 {
-    uint64_t     deliveries;
     ngx_int_t    rc;
     ngx_uint_t   n;
 
-    deliveries = ngx_sio_stats.deliveries + NGX_HTTP_SIO_WS_DELIVERIES;
     rc = NGX_OK;
 
     for (n = 0; p < last; n++) {
 
-        if (n == NGX_HTTP_SIO_WS_FRAMES
-            || ngx_sio_stats.deliveries > deliveries)
-        {
+        if (n == NGX_HTTP_SIO_WS_FRAMES || ngx_sio_session_busy()) {
             rc = NGX_AGAIN;
             break;
         }
@@ -1301,7 +1311,13 @@ ngx_http_sio_ws_send(ngx_http_sio_ws_t *ws, ngx_sio_queue_t *q)
         }
     }
 
-    ws->blocked = 0;
+    if (ws->blocked) {
+        ws->blocked = 0;
+
+        if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
 
     return NGX_OK;
 
@@ -1429,10 +1445,14 @@ ngx_http_sio_ws_shutdown(ngx_connection_t *c)
             return;
         }
 
-        if (rc == NGX_ERROR) {
+        if (rc == NGX_ERROR || c->timedout) {
             ngx_http_sio_ws_finalize(ws);
             return;
         }
+
+        /* waiting for OpenSSL, nginx set a timer of its own */
+
+        ngx_add_timer(c->read, NGX_HTTP_SIO_WS_DRAIN);
     }
 #endif
 

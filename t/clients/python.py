@@ -228,10 +228,9 @@ async def _(new, how):
     sid = peer.sio.get_sid('/')
     await peer.client.call('disconnect')
     await peer.next('disconnect')
-    # it does all at once: DISCONNECT, the close packet, closing connections
-    gone = await observer.next('gone')
-    assert gone in [[sid, 'client namespace disconnect'],
-                    [sid, 'transport close'], [sid, 'transport error']], gone
+    # it sends DISCONNECT, a close packet and closes its connections all at
+    # once, so that the server may see any of them first, or none
+    same((await observer.next('gone'))[0], sid)
 
 
 @test('the server disconnects')

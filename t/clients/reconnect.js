@@ -77,7 +77,7 @@ test('rooms are left behind', async t => {
 });
 
 test('after "io server disconnect" only when told to', async t => {
-    const peer = await t.connect();
+    const peer = await (await t.connect()).settled(t.kind);
     const { id } = peer;
     let attempts = 0;
 
@@ -85,6 +85,7 @@ test('after "io server disconnect" only when told to', async t => {
     peer.emit('kill');
     same(await peer.reason(), 'io server disconnect');
     assert.strictEqual(peer.socket.active, false);
+    await until(() => peer.engine.readyState === 'closed', 'the end');
     peer.socket.connect();
     await peer.connected();
     assert.notStrictEqual(peer.id, id);

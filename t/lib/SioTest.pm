@@ -131,7 +131,7 @@ sub make_cert {
 sub config {
     my ($self) = @_;
 
-    my $load = $self->{module} ? 'load_module ' . module() . ';' : '';
+    my $load = $self->{module} ? 'load_module "' . module() . '";' : '';
     my $user = $> == 0 ? 'user root;' : '';
     my $level = $ENV{NGX_SIO_LOG} || 'info';
     my ($connections, $tls, $status, $sio) = ('') x 4;
