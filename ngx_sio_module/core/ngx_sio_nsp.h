@@ -11,9 +11,10 @@
 /* a server: all locations with one sio_app */
 
 struct ngx_sio_app_s {
-    ngx_str_t            name;
-    ngx_rbtree_t         namespaces;     /* ngx_sio_nsp_t by name */
-    ngx_rbtree_node_t    sentinel;
+    ngx_str_t               name;
+    const ngx_sio_user_t   *user;        /* one parser for all */
+    ngx_rbtree_t            namespaces;  /* ngx_sio_nsp_t by name */
+    ngx_rbtree_node_t       sentinel;
 };
 
 

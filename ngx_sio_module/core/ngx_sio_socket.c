@@ -54,6 +54,7 @@ static ngx_int_t ngx_sio_socket_partial(ngx_sio_session_t *s,
     sio_packet_t *p, ngx_uint_t in_order);
 static ngx_int_t ngx_sio_socket_attachment(ngx_sio_session_t *s,
     sio_span_t data);
+static ngx_int_t ngx_sio_socket_too_many(ngx_sio_session_t *s);
 static ngx_int_t ngx_sio_socket_too_big(ngx_sio_session_t *s, size_t size);
 static void ngx_sio_socket_free_partial(ngx_sio_session_t *s);
 static ngx_int_t ngx_sio_socket_invalid(ngx_sio_session_t *s,
@@ -167,16 +168,24 @@ ngx_sio_socket_message(ngx_sio_session_t *s, sio_span_t data,
         return ngx_sio_socket_packet(s, &p);
 
     case SIO_ELIMIT:
-        ngx_sio_count(limit_attachments);
-        ngx_sio_session_log(NGX_LOG_WARN, s,
-                            "packet with too many attachments, limited by "
-                            "\"sio_max_attachments\"");
-        ngx_sio_session_close(s, NGX_SIO_FORCED_CLOSE);
-        return NGX_ABORT;
+        return ngx_sio_socket_too_many(s);
 
     default:
         return ngx_sio_socket_invalid(s, "packet");
     }
+}
+
+
+static ngx_int_t
+ngx_sio_socket_too_many(ngx_sio_session_t *s)
+{
+    ngx_sio_count(limit_attachments);
+    ngx_sio_session_log(NGX_LOG_WARN, s,
+                        "packet with too many attachments, limited by "
+                        "\"sio_max_attachments\"");
+    ngx_sio_session_close(s, NGX_SIO_FORCED_CLOSE);
+
+    return NGX_ABORT;
 }
 
 
@@ -249,11 +258,14 @@ ngx_sio_socket_validate(ngx_sio_session_t *s, sio_packet_t *p,
         break;
 
     case SIO_ELIMIT:
+        if (check.n_placeholders > s->conf->max_attachments) {
+            return ngx_sio_socket_too_many(s);
+        }
+
         ngx_sio_count(limit_depth);
         ngx_sio_session_log(NGX_LOG_WARN, s,
-                            "JSON nested too deep or naming too many "
-                            "attachments, limited by \"sio_max_depth\" and "
-                            "\"sio_max_attachments\"");
+                            "JSON nested too deep, limited by "
+                            "\"sio_max_depth\"");
         ngx_sio_session_close(s, NGX_SIO_FORCED_CLOSE);
         return NGX_ABORT;
 

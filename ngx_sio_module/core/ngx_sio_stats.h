@@ -21,7 +21,7 @@
 
 #define NGX_SIO_COUNTERS(X)                                                   \
     X(handshakes)                                                             \
-    X(handshake_errors)        /* requests refused with a code */             \
+    X(request_errors)          /* requests refused with a code */             \
     X(upgrades)                /* polling sessions that became WebSockets */  \
     X(upgrades_abandoned)                                                     \
     X(connects)                /* sockets admitted */                         \
@@ -38,6 +38,7 @@
     X(volatile_dropped)                                                       \
     X(names_invalid)           /* rule values that are no name */             \
     X(names_reserved)          /* events not sent for their name */           \
+    X(members_refused)         /* emits to rooms the sender is not in */      \
     X(args_refused)            /* results with too many attachments */        \
     X(parse_errors)                                                           \
     X(heartbeats)              /* pongs received */                           \

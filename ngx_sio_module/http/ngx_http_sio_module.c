@@ -48,6 +48,7 @@ static char *ngx_http_sio_positive(ngx_conf_t *cf, void *post, void *data);
 static ngx_regex_t *ngx_http_sio_regex(ngx_conf_t *cf, ngx_str_t *pattern);
 #endif
 
+static ngx_int_t ngx_http_sio_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_sio_init_process(ngx_cycle_t *cycle);
 static void ngx_http_sio_exit_process(ngx_cycle_t *cycle);
 
@@ -257,7 +258,7 @@ ngx_module_t  ngx_http_sio_module = {
     ngx_http_sio_commands,                 /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_sio_init_module,              /* init module */
     ngx_http_sio_init_process,             /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -550,6 +551,13 @@ ngx_http_sio_app(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
         if (apps[i]->name.len == name.len
             && ngx_memcmp(apps[i]->name.data, name.data, name.len) == 0)
         {
+            if (apps[i]->user != conf->core.user) {
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "locations of the app \"%V\" differ in "
+                              "\"sio_parser\"", &name);
+                return NULL;
+            }
+
             return apps[i];
         }
     }
@@ -560,6 +568,7 @@ ngx_http_sio_app(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
     }
 
     app->name = name;
+    app->user = conf->core.user;
     ngx_sio_app_init(app);
 
     apps = ngx_array_push(&smcf->apps);
@@ -1044,6 +1053,25 @@ ngx_http_sio_positive(ngx_conf_t *cf, void *post, void *data)
     size_t *value = data;
 
     return *value ? NGX_CONF_OK : "must be more than zero";
+}
+
+
+static ngx_int_t
+ngx_http_sio_init_module(ngx_cycle_t *cycle)
+{
+    ngx_core_conf_t           *ccf;
+    ngx_http_sio_main_conf_t  *smcf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+    smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_sio_module);
+
+    if (smcf && smcf->used && ccf->worker_processes > 1) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "\"sio\" works with \"worker_processes 1\" only: "
+                      "workers do not share their sessions");
+    }
+
+    return NGX_OK;
 }
 
 

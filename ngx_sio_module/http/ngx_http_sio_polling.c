@@ -14,7 +14,6 @@
 #include "proto/sio_utf8.h"
 
 
-
 typedef struct {
     ngx_http_request_t           *request;
     ngx_sio_session_t            *session;   /* NULL: let go */
@@ -537,7 +536,6 @@ ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll)
         if (ngx_sio_session_packet(s, &p) != NGX_OK) {
             return ngx_http_sio_polling_posted(poll, NGX_HTTP_OK);
         }
-
     }
 
     ngx_post_event(&poll->next, &ngx_posted_next_events);

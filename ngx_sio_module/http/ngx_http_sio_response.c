@@ -313,7 +313,7 @@ ngx_http_sio_send_error(ngx_http_request_t *r, sio_eio_error_t code,
     static ngx_str_t   json = ngx_string("application/json");
     static ngx_str_t   html = ngx_string("text/html");
 
-    ngx_sio_count(handshake_errors);
+    ngx_sio_count(request_errors);
 
     if (upgrade) {
         r->keepalive = 0;

@@ -346,6 +346,15 @@ ngx_http_sio_rules_parse(ngx_conf_t *cf, ngx_http_sio_rule_t *rule,
         return NGX_CONF_ERROR;
     }
 
+    if (type->action == NGX_HTTP_SIO_RULE_ACK
+        && (ngx_strcmp(event->data, "connection") == 0
+            || ngx_strcmp(event->data, "disconnect") == 0))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "there is nothing to acknowledge on \"%V\"", event);
+        return NGX_CONF_ERROR;
+    }
+
     if ((type->takes & NGX_HTTP_SIO_RULE_EVENT) && rule->event == NULL
         && (ngx_strcmp(event->data, "connection") == 0
             || ngx_strcmp(event->data, "disconnect") == 0))
@@ -944,6 +953,7 @@ ngx_http_sio_rules_target(ngx_http_sio_rules_run_t *run,
 
         for (i = 0; i < op->nrooms; i++) {
             if (!ngx_sio_room_has(run->socket, &op->rooms[i])) {
+                ngx_sio_count(members_refused);
                 return NGX_DECLINED;
             }
         }

@@ -1157,7 +1157,10 @@ static ngx_int_t
 ngx_http_sio_ws_fail(ngx_http_sio_ws_t *ws, ngx_uint_t code,
     const char *what)
 {
-    ngx_sio_count(parse_errors);
+    if (code != SIO_WS_TOO_BIG && code != SIO_WS_INTERNAL) {
+        ngx_sio_count(parse_errors);
+    }
+
     ngx_sio_session_log(NGX_LOG_INFO, ws->session,
                         "WebSocket failed with code %ui: %s", code, what);
 

@@ -367,11 +367,11 @@ sio_json_find_placeholders(sio_json_t *j, sio_span_t in,
         return SIO_EINVAL;
     }
 
+    c->n_placeholders = found;
+
     if (c->placeholders != NULL && found > c->max_placeholders) {
         return SIO_ELIMIT;
     }
-
-    c->n_placeholders = found;
 
     return SIO_OK;
 }

@@ -48,7 +48,10 @@ typedef struct {
     sio_json_placeholder_t  *placeholders;  /* filled in, in the order of the
                                                text, or NULL */
     uint32_t                 max_placeholders;
-    uint32_t                 n_placeholders;    /* result */
+    uint32_t                 n_placeholders;    /* result: how many there
+                                                   are, with SIO_ELIMIT more
+                                                   than max_placeholders if
+                                                   it is due to them */
 } sio_json_check_t;
 
 

@@ -387,11 +387,12 @@ my $GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
 # upgrade($port, path =>, query =>, headers => [...], without => [names],
 #         key =>, version =>, early => bytes that follow in the same write,
-#         drip => 1, method => 'GET')
+#         drip => 1, method => 'GET', on => a connection that is there)
 # The answer is in ->answered.
 sub upgrade {
     my ($class, $port, %opt) = @_;
-    my $self = $class->connect($port, %opt);
+    my $self = $opt{on} ? bless $opt{on}, $class
+                        : $class->connect($port, %opt);
     my $key = $opt{key} // 'c29tZSByYW5kb20gYnl0ZQ==';
     my $target = ($opt{path} // '/socket.io/') . '?'
                  . ($opt{query} // 'EIO=4&transport=websocket');

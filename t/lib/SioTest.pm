@@ -467,6 +467,19 @@ sub reload {
 }
 
 
+# Lets this process have so many descriptors.
+
+sub descriptors {
+    my ($n) = @_;
+
+    for my $limit ("$n:", "$n:$n") {
+        return if system("prlimit --pid $$ --nofile=$limit 2>/dev/null") == 0;
+    }
+
+    BAIL_OUT("cannot have $n descriptors");
+}
+
+
 # Runs t/clients/NAME with the server's URL; its TAP becomes a subtest.
 
 sub client {
@@ -568,14 +581,17 @@ sub run_command {
 }
 
 
-# Ends nginx in peace and checks what it leaves behind.
+# Ends nginx, in peace or with SIGTERM in the midst of its work, and checks what
+# it leaves behind.
 
 sub stop {
-    my ($self) = @_;
+    my ($self, $signal) = @_;
+
+    $signal //= 'QUIT';
 
     local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-    if (!$self->{bare}) {
+    if (!$self->{bare} && $signal eq 'QUIT') {
         my $sessions;
 
         ok($self->await(sub {
@@ -584,9 +600,9 @@ sub stop {
         }), 'no session is left') or diag("sessions: $sessions");
     }
 
-    $self->signal('QUIT');
+    $self->signal($signal);
 
-    ok($self->await(sub { $self->reaped }, 10), 'nginx ends on SIGQUIT')
+    ok($self->await(sub { $self->reaped }, 10), "nginx ends on SIG$signal")
         and is($self->{exit}, 0, 'exit status of nginx');
 
     $self->kill_now;
