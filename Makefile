@@ -136,29 +136,29 @@ build/asan/ngx_sio_module.so: build/asan/nginx FORCE
 # target, and the clients.
 
 CHECK := -std=gnu11 -O1 -g -Wall -Wextra -Werror -Ingx_sio_module $(UBSAN_CC)
-PROTO := $(patsubst ngx_sio_module/proto/%.c,%.o, \
-                    $(wildcard ngx_sio_module/proto/*.c))
 HEADERS := $(wildcard ngx_sio_module/proto/*.h t/unit/*.h t/fuzz/*.h)
 
-unit: $(patsubst t/%.c,build/%,$(wildcard t/unit/*.c))
-fuzzers: $(patsubst t/%.c,build/%,$(wildcard t/fuzz/*.c t/fuzz/diff/*.c))
+programs = $(patsubst t/%.c,build/%,$(wildcard t/$1/*.c))
+objects  = $(patsubst ngx_sio_module/proto/%.c,build/$1/%.o, \
+                      $(wildcard ngx_sio_module/proto/*.c))
 
-build/unit/%.o: ngx_sio_module/proto/%.c $(HEADERS)
+unit: $(call programs,unit)
+fuzzers: $(call programs,fuzz) $(call programs,fuzz/diff)
+
+$(call objects,unit): build/unit/%.o: ngx_sio_module/proto/%.c $(HEADERS)
 	mkdir -p $(@D)
 	$(CC) $(CHECK) -fsanitize=address -c -o $@ $<
 
-build/unit/%: t/unit/%.c $(addprefix build/unit/,$(PROTO))
-	$(CC) $(CHECK) -fsanitize=address -o $@ $^ -lyajl
-
-build/fuzz/diff/%: t/fuzz/diff/%.c $(addprefix build/unit/,$(PROTO))
+$(call programs,unit) $(call programs,fuzz/diff): \
+build/%: t/%.c $(call objects,unit)
 	mkdir -p $(@D)
 	$(CC) $(CHECK) -fsanitize=address -o $@ $^ -lyajl
 
-build/fuzz/%.o: ngx_sio_module/proto/%.c $(HEADERS)
+$(call objects,fuzz): build/fuzz/%.o: ngx_sio_module/proto/%.c $(HEADERS)
 	mkdir -p $(@D)
 	clang $(CHECK) -fsanitize=fuzzer-no-link,address -c -o $@ $<
 
-build/fuzz/%: t/fuzz/%.c $(addprefix build/fuzz/,$(PROTO))
+$(call programs,fuzz): build/%: t/%.c $(call objects,fuzz)
 	clang $(CHECK) -fsanitize=fuzzer,address -o $@ $^ -lyajl
 
 build/node: t/clients/package.json

@@ -220,7 +220,7 @@ ngx_sio_registry_session(ngx_sio_app_t *app, sio_span_t sid)
             return NULL;
         }
 
-        s = (ngx_sio_session_t *) node;
+        s = ngx_rbtree_data(node, ngx_sio_session_t, node);
 
         if (s->conf->app == app
             && ngx_memcmp(s->sid, sid.p, NGX_SIO_SID_LEN) == 0)
@@ -255,7 +255,7 @@ ngx_sio_registry_socket(ngx_sio_nsp_t *nsp, sio_span_t id)
             return NULL;
         }
 
-        sk = (ngx_sio_socket_t *) node;
+        sk = ngx_rbtree_data(node, ngx_sio_socket_t, node);
 
         if (sk->nsp == nsp && ngx_memcmp(sk->id, id.p, NGX_SIO_ID_LEN) == 0) {
             return sk;

@@ -14,7 +14,7 @@
 
 
 #define NGX_SIO_TURN_SESSIONS   1000
-#define NGX_SIO_TURN_BYTES      (8 * 1024 * 1024)
+#define NGX_SIO_TURN_BYTES      (1024 * 1024)
 #define NGX_SIO_TURN_WORK       10000
 #define NGX_SIO_LINGER          30000
 
@@ -145,16 +145,17 @@ ngx_sio_session_encode_open(ngx_sio_session_t *s, ngx_uint_t upgrade,
 ngx_int_t
 ngx_sio_session_packet(ngx_sio_session_t *s, sio_eio_packet_t *p)
 {
-    if (s->state != NGX_SIO_SESSION_OPEN) {
+    ngx_sio_count(packets_in);
 
-        if (p->type == SIO_EIO_CLOSE) {
-            ngx_sio_session_close(s, NGX_SIO_TRANSPORT_CLOSE);
-        }
-
+    if (s->state == NGX_SIO_SESSION_CLOSING) {
         return NGX_ABORT;
     }
 
-    ngx_sio_count(packets_in);
+    /* of one that has ended nothing matters but that its client knows */
+
+    if (s->state == NGX_SIO_SESSION_LINGERING && p->type != SIO_EIO_CLOSE) {
+        return NGX_OK;
+    }
 
     switch (p->type) {
 
@@ -297,7 +298,7 @@ ngx_sio_session_turn(ngx_event_t *ev)
     uint64_t            bytes, work;
     ngx_uint_t          n;
     ngx_queue_t        *q;
-    ngx_sio_session_t  *s;
+    ngx_sio_session_t  *s, *next;
 
     bytes = ngx_sio_stats.bytes_out + NGX_SIO_TURN_BYTES;
     work = ngx_sio_session_work() + NGX_SIO_TURN_WORK;
@@ -313,6 +314,15 @@ ngx_sio_session_turn(ngx_event_t *ev)
 
         q = ngx_queue_head(&ngx_sio_turn);
         s = ngx_queue_data(q, ngx_sio_session_t, turn);
+
+        /* the next ones come from memory while this one is sent */
+
+        next = ngx_queue_data(ngx_queue_next(q), ngx_sio_session_t, turn);
+
+        if (&next->turn != &ngx_sio_turn) {
+            __builtin_prefetch(ngx_queue_next(&next->turn));
+            __builtin_prefetch(next->carrier);
+        }
 
         ngx_queue_remove(q);
         s->posted = 0;

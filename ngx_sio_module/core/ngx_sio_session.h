@@ -103,30 +103,14 @@ struct ngx_sio_user_s {
 typedef struct ngx_sio_partial_s  ngx_sio_partial_t;
 
 
-struct ngx_sio_session_s {
-    ngx_rbtree_node_t             node;
-    ngx_event_t                   timer;
-    ngx_queue_t                   turn;
+/* what a delivery touches stands in front, in one cache line */
 
-    const ngx_sio_conf_t         *conf;
+struct ngx_sio_session_s {
+    ngx_queue_t                   turn;
+    ngx_sio_queue_t               out;           /* bound: conf->max_queue */
     const ngx_sio_transport_t    *transport;
     void                         *carrier;       /* the transport's own */
-    const ngx_sio_transport_t    *probe_transport;
-    void                         *probe;         /* of an upgrade under way */
 
-    ngx_sio_queue_t               out;           /* bound: conf->max_queue */
-
-    ngx_sio_socket_t             *sockets;       /* bound: max_namespaces */
-    ngx_sio_partial_t            *partial;       /* bound: max_payload */
-
-    ngx_str_t                     addr;          /* the client's, as text */
-    ngx_str_t                    *data;          /* values of sio_data */
-
-    ngx_msec_t                    ping_due;      /* the next ping or, if one
-                                                    was sent, its deadline */
-    ngx_msec_t                    connect_due;
-
-    uint16_t                      close_code;    /* of a WebSocket, or 0 */
     unsigned                      state:2;       /* ngx_sio_session_state_e */
     unsigned                      reason:4;      /* ngx_sio_reason_t */
     unsigned                      posted:1;
@@ -138,6 +122,24 @@ struct ngx_sio_session_s {
     unsigned                      warned_namespaces:1;
     unsigned                      warned_auth:1;
     unsigned                      ndata:8;
+    uint16_t                      close_code;    /* of a WebSocket, or 0 */
+
+    const ngx_sio_conf_t         *conf;
+    ngx_sio_socket_t             *sockets;       /* bound: max_namespaces */
+    ngx_sio_partial_t            *partial;       /* bound: max_payload */
+
+    const ngx_sio_transport_t    *probe_transport;
+    void                         *probe;         /* of an upgrade under way */
+
+    ngx_str_t                     addr;          /* the client's, as text */
+    ngx_str_t                    *data;          /* values of sio_data */
+
+    ngx_msec_t                    ping_due;      /* the next ping or, if one
+                                                    was sent, its deadline */
+    ngx_msec_t                    connect_due;
+
+    ngx_rbtree_node_t             node;          /* of the registry */
+    ngx_event_t                   timer;
 
     u_char                        sid[NGX_SIO_SID_LEN];
 };

@@ -21,17 +21,11 @@ typedef struct {
 } ngx_sio_rooms_t;
 
 
+/* what a delivery touches stands in front, in one cache line */
+
 struct ngx_sio_socket_s {
-    ngx_rbtree_node_t         node;      /* of the registry */
     ngx_queue_t               queue;     /* of the namespace */
-    ngx_sio_socket_t         *next;      /* of the session */
-
     ngx_sio_session_t        *session;
-    ngx_sio_nsp_t            *nsp;
-    ngx_sio_nsp_conf_t       *conf;
-    ngx_sio_rooms_t          *rooms;     /* NULL if there never was one */
-    ngx_str_t                *auth;      /* JSON object, if a rule needs it */
-
     uint64_t                  mark;      /* of the last operation that chose
                                             or excluded it */
 
@@ -39,6 +33,13 @@ struct ngx_sio_socket_s {
                                             leaves, nothing reaches it */
 
     u_char                    id[NGX_SIO_ID_LEN];
+
+    ngx_rbtree_node_t         node;      /* of the registry */
+    ngx_sio_socket_t         *next;      /* of the session */
+    ngx_sio_nsp_t            *nsp;
+    ngx_sio_nsp_conf_t       *conf;
+    ngx_sio_rooms_t          *rooms;     /* NULL if there never was one */
+    ngx_str_t                *auth;      /* JSON object, if a rule needs it */
 };
 
 

@@ -519,20 +519,6 @@ ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll)
             return ngx_http_sio_polling_posted(poll, NGX_HTTP_BAD_REQUEST);
         }
 
-        if (s->state == NGX_SIO_SESSION_LINGERING) {
-
-            /* a client that closes will not fetch the close packet */
-
-            if (p.type != SIO_EIO_CLOSE) {
-                continue;
-            }
-
-            ngx_http_sio_polling_detach(s);
-            ngx_sio_session_destroy(s);
-
-            return ngx_http_sio_polling_posted(poll, NGX_HTTP_OK);
-        }
-
         if (ngx_sio_session_packet(s, &p) != NGX_OK) {
             return ngx_http_sio_polling_posted(poll, NGX_HTTP_OK);
         }

@@ -5,7 +5,8 @@
  * the one that the "disconnect" rule tells an observer.
  */
 
-const { assert, kind, RAW, same, test, until } = require('./harness');
+const net = require('net');
+const { assert, base, kind, RAW, same, test, until } = require('./harness');
 
 const QUIET = { reconnection: false };
 
@@ -295,6 +296,23 @@ test('a GET that is aborted', { kinds: [null] }, async t => {
     await get.sent;
     get.abort();
     same(await gone(id), 'transport error');
+});
+
+test('a GET that ends with its connection\'s end', {
+    kinds: [null],
+}, async t => {
+    const gone = await t.observe();
+
+    for (let i = 0; i < 10; i++) {
+        const poll = await t.poll();
+        const id = await poll.join();
+        const socket = net.connect(base.port, base.hostname);
+
+        socket.on('error', () => {});
+        socket.resume();
+        socket.end(`GET ${poll.path} HTTP/1.1\r\nHost: ${base.host}\r\n\r\n`);
+        same(await gone(id), 'transport error');
+    }
 });
 
 test('two GETs at once', { kinds: [null] }, async t => {

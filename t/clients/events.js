@@ -105,7 +105,9 @@ test('one buffer in several places', async t => {
     same(await peer.next('echo'), args);
 });
 
-test('one attachment named by several placeholders', { kinds: RAW }, async t => {
+test('one attachment named by several placeholders', {
+    kinds: RAW,
+}, async t => {
     const raw = await t.raw();
     const hole = '{"_placeholder":true,"num":0}';
 
@@ -168,7 +170,9 @@ test('no acknowledgement unless a rule makes one', async t => {
     assert(!acked, 'the callback was not called');
 });
 
-test('an event that wants no acknowledgement gets none', { kinds: RAW }, async t => {
+test('an event that wants no acknowledgement gets none', {
+    kinds: RAW,
+}, async t => {
     const raw = await t.raw();
 
     await raw.join();

@@ -161,7 +161,9 @@ class Peer {
     ask(...event) {
         return within(new Promise(done => {
             this.socket.emit(...event, (...args) => done(args));
-        }), `the acknowledgement of ${JSON.stringify(event).slice(0, 200)}`);
+        }), () => `the acknowledgement of `
+                  + JSON.stringify(event).slice(0, 200)
+                  + `; disconnected: ${this.reasons.items}`);
     }
 
     /* all that was sent to this socket before this call has come */
@@ -259,8 +261,8 @@ class Poll {
     }
 
     /*
-     * {status, headers, bytes, text, port}; sent is fulfilled when the request has
-     * left, abort() breaks the connection
+     * {status, headers, bytes, text, port}; sent is fulfilled when the
+     * request has left, abort() breaks the connection
      */
     request(method, body, headers = {}) {
         let request;
@@ -526,6 +528,6 @@ process.on('unhandledRejection', error => {
 setImmediate(run);
 
 module.exports = {
-    assert, base, DEADLINE, engine, Inbox, kind, KINDS, Poll, RAW, REFERENCE,
+    assert, base, Inbox, kind, KINDS, Poll, RAW, REFERENCE,
     same, SCALE, test, until, url: URL_, within,
 };

@@ -24,7 +24,10 @@ class Poll2 {
             stream.on('end', () => done({
                 status: headers?.[':status'], headers, text }));
             stream.on('error', fail);
-            stream.end(body);
+            for (const part of [].concat(body ?? [])) {
+                stream.write(part);
+            }
+            stream.end();
         }), method);
     }
 
@@ -99,6 +102,18 @@ test('large messages, binary', ONCE, async t => {
     await poll.post('451-["echo",{"_placeholder":true,"num":0}]\x1eb' + bytes);
     same((await poll.get()).text,
          '451-["echo",{"_placeholder":true,"num":0}]\x1eb' + bytes);
+    await poll.post('1');
+});
+
+test('a POST in several DATA frames, the last one empty', ONCE, async t => {
+    const poll = await new Poll2(await connection(t)).open();
+    const big = 'x'.repeat(30000);
+
+    same((await poll.post(['42["ec', 'ho",1]\x1e42["echo"', `,"${big}"]`]))
+         .text, 'ok');
+    same((await poll.get()).text, `42["echo",1]\x1e42["echo","${big}"]`);
+    same((await poll.post([...'421["ask",2]'])).text, 'ok');
+    same((await poll.get()).text, '431[2]');
     await poll.post('1');
 });
 

@@ -14,8 +14,9 @@ const { Server } = require('socket.io');
 const engine = require('engine.io');
 
 /*
- * What sio_on does ("sync" is in all the configurations): table maps an event, or '*' for those without an entry,
- * to a function (args, done, event); done acknowledges, if that was asked for.
+ * What sio_on does: table maps an event, or '*' for those without an entry, to
+ * a function (args, done, event); done acknowledges, if that was asked for.
+ * "sync", by which a client learns that all before it was done, is everywhere.
  */
 function rules(socket, table) {
     table = { sync: (args, done) => done(...args), ...table };

@@ -8,7 +8,8 @@ const { assert, kind, KINDS, same, test } = require('./harness');
 async function people(t) {
     const other = KINDS[(KINDS.indexOf(t.kind) + 4) % KINDS.length];
     const [a, b, c, d] = await Promise.all([
-        t.connect(), t.connect(), t.connect(), t.connect('/', { kind: other })]);
+        t.connect(), t.connect(), t.connect(),
+        t.connect('/', { kind: other })]);
 
     return { a, b, c, d, all: [a, b, c, d] };
 }
@@ -212,7 +213,8 @@ test('every kind of client gets the same broadcast', {
 }, async t => {
     const sender = await t.connect();
     const all = await Promise.all(KINDS.map(k => t.connect('/', { kind: k })));
-    const args = ['x', [Buffer.from([0, 255]), { a: Buffer.alloc(0) }], '\u2028'];
+    const args = ['x', [Buffer.from([0, 255]), { a: Buffer.alloc(0) }],
+                  '\u2028'];
 
     for (let i = 0; i < 20; i++) {
         sender.emit('others', i, ...args);

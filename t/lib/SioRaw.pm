@@ -40,6 +40,7 @@ sub connect {
     my ($class, $port, %opt) = @_;
     my $fh;
 
+    require IO::Socket::SSL if $opt{tls};
     socket($fh, PF_INET, SOCK_STREAM, 0) or die "socket: $!";
     setsockopt($fh, SOL_SOCKET, SO_RCVBUF, $opt{rcvbuf}) if $opt{rcvbuf};
     CORE::connect($fh, pack_sockaddr_in($port, inet_aton('127.0.0.1')))
@@ -49,7 +50,6 @@ sub connect {
     my $self = bless { fh => $fh, in => '', eof => 0, port => $port }, $class;
 
     if ($opt{tls}) {
-        require IO::Socket::SSL;
         bless $fh, 'IO::Socket::INET';
         IO::Socket::SSL->start_SSL($fh, SSL_verify_mode => 0,
                                    Timeout => $DEADLINE)

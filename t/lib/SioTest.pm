@@ -515,18 +515,18 @@ sub run_tap {
     my ($exit, @lines) = run_command($command, $seconds);
 
     return subtest($name => sub {
-        my ($planned, $ran) = ('none', 0);
+        my ($planned, $ran, $good) = ('none', 0, 1);
 
         for my $line (@lines) {
             if ($line =~ /^(not )?ok\b\s*\d*\s*(?:-\s*)?(.*)$/) {
-                ok(!$1, $2);
+                $good = ok(!$1, $2);
                 $ran++;
 
             } elsif ($line =~ /^1\.\.(\d+)/) {
                 $planned = $1;
 
             } elsif ($line =~ /\S/) {
-                note($line);
+                $good ? note($line) : diag($line);
             }
         }
 
