@@ -331,6 +331,10 @@ ngx_http_sio_polling_too_large(ngx_http_request_t *r,
                         "client sent a POST of %O bytes, limited by "
                         "\"sio_max_payload\"", size);
 
+    /* who asked whether to go on is told not to, by the answer */
+
+    r->expect_tested = 1;
+
     rc = ngx_http_discard_request_body(r);
 
     return rc == NGX_OK
