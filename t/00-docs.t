@@ -64,7 +64,7 @@ my %listed = (
         ['docs/variables.md', 'http/ngx_http_sio_variables.c',
          qr/ngx_string\("(sio_\w+)"\)/],
     'actions' =>
-        ['docs/rules.md', 'http/ngx_http_sio_rules.c',
+        ['docs/rules.md', 'http/ngx_http_sio_rules_conf.c',
          qr/\{ ngx_string\("(\w+)"\), NGX_HTTP_SIO_RULE_/],
     'reasons' =>
         ['docs/variables.md', 'core/ngx_sio_session.h',

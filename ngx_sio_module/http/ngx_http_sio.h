@@ -132,6 +132,24 @@ ngx_int_t ngx_http_sio_send_error(ngx_http_request_t *r, sio_eio_error_t code,
     ngx_uint_t upgrade);
 
 /*
+ * Tells if the request is a WebSocket handshake that can be accepted.
+ *
+ * returns  NGX_OK; NGX_DECLINED if it is no upgrade at all; NGX_ERROR if it
+ *          is one, but wrong (RFC 6455, 4.2.1)
+ */
+ngx_int_t ngx_http_sio_handshake_check(ngx_http_request_t *r);
+
+/*
+ * Answers such a request with 101.
+ *
+ * takes    s: the session that begins with it, whose open packet and cookie
+ *          are sent too, or NULL
+ * returns  NGX_OK; anything else if the answer did not leave as a whole
+ */
+ngx_int_t ngx_http_sio_handshake_answer(ngx_http_request_t *r,
+    ngx_sio_session_t *s);
+
+/*
  * Logs through the connection's log, as nginx does, but without the request
  * line: it carries the sid.
  */

@@ -53,7 +53,7 @@ ngx_http_sio_handler(ngx_http_request_t *r)
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
 
-    valid = ngx_http_sio_websocket_check(r);
+    valid = ngx_http_sio_handshake_check(r);
 
     sr.upgrade = (valid != NGX_DECLINED);
     sr.origin = ngx_http_sio_origin(r);

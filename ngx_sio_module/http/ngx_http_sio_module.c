@@ -6,6 +6,7 @@
 #include "http/ngx_http_sio.h"
 #include "http/ngx_http_sio_handler.h"
 #include "http/ngx_http_sio_rules.h"
+#include "http/ngx_http_sio_rules_conf.h"
 #include "http/ngx_http_sio_status.h"
 #include "http/ngx_http_sio_variables.h"
 #include "core/ngx_sio_nsp.h"
@@ -463,7 +464,7 @@ ngx_http_sio_namespaces(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
     ngx_sio_nsp_conf_t  *nc, *written;
 
     if (conf->rules == NULL) {
-        conf->rules = ngx_http_sio_rules_create(cf);
+        conf->rules = ngx_http_sio_rules_conf_create(cf);
         if (conf->rules == NULL) {
             return NGX_ERROR;
         }
@@ -512,7 +513,7 @@ ngx_http_sio_namespaces(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
             return NGX_ERROR;
         }
 
-        return ngx_http_sio_rules_check_plain(cf, conf->rules);
+        return ngx_http_sio_rules_conf_check_plain(cf, conf->rules);
     }
 
     return NGX_OK;
@@ -623,7 +624,7 @@ ngx_http_sio_on(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_core_loc_conf_t  *clcf;
 
     if (slcf->rules == NULL) {
-        slcf->rules = ngx_http_sio_rules_create(cf);
+        slcf->rules = ngx_http_sio_rules_conf_create(cf);
         if (slcf->rules == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -632,7 +633,8 @@ ngx_http_sio_on(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         slcf->location = clcf->name;
     }
 
-    return ngx_http_sio_rules_add(cf, slcf->rules, &slcf->core.keep_auth);
+    return ngx_http_sio_rules_conf_add(cf, slcf->rules,
+                                       &slcf->core.keep_auth);
 }
 
 
@@ -670,7 +672,7 @@ ngx_http_sio_namespace(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (value[1].len == 1 && value[1].data[0] == '/') {
 
         if (slcf->rules == NULL) {
-            slcf->rules = ngx_http_sio_rules_create(cf);
+            slcf->rules = ngx_http_sio_rules_conf_create(cf);
             if (slcf->rules == NULL) {
                 return NGX_CONF_ERROR;
             }
@@ -723,7 +725,7 @@ ngx_http_sio_namespace(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 #endif
         }
 
-        ctx.rules = ngx_http_sio_rules_create(cf);
+        ctx.rules = ngx_http_sio_rules_conf_create(cf);
         if (ctx.rules == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -768,7 +770,8 @@ ngx_http_sio_namespace_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    return ngx_http_sio_rules_add(cf, ctx->rules, &ctx->conf->core.keep_auth);
+    return ngx_http_sio_rules_conf_add(cf, ctx->rules,
+                                       &ctx->conf->core.keep_auth);
 }
 
 

@@ -6,33 +6,69 @@
 #define NGX_HTTP_SIO_RULES_H
 
 #include "http/ngx_http_sio.h"
+#include "proto/sio_template.h"
+
+
+typedef enum {
+    NGX_HTTP_SIO_RULE_EMIT = 0,
+    NGX_HTTP_SIO_RULE_BROADCAST,
+    NGX_HTTP_SIO_RULE_REPLY,
+    NGX_HTTP_SIO_RULE_ACK,
+    NGX_HTTP_SIO_RULE_JOIN,
+    NGX_HTTP_SIO_RULE_LEAVE,
+    NGX_HTTP_SIO_RULE_DISCONNECT
+} ngx_http_sio_rule_action_e;
+
+/* what may follow an action */
+
+#define NGX_HTTP_SIO_RULE_TO        0x01   /* to= except= member */
+#define NGX_HTTP_SIO_RULE_EVENT     0x02   /* event= */
+#define NGX_HTTP_SIO_RULE_ARGS      0x04   /* args= */
+#define NGX_HTTP_SIO_RULE_SEND      0x08   /* volatile local */
+#define NGX_HTTP_SIO_RULE_ROOM      0x10   /* one word: the room */
+#define NGX_HTTP_SIO_RULE_CLOSE     0x20   /* close */
+
+
+typedef struct {
+    ngx_str_t                    name;
+    ngx_http_sio_rule_action_e   action;
+    ngx_uint_t                   takes;
+} ngx_http_sio_rule_type_t;
+
+
+typedef struct {
+    const ngx_http_sio_rule_type_t  *type;
+    ngx_array_t                  to;          /* sio_template_t */
+    ngx_array_t                  except;      /* sio_template_t */
+    sio_template_t              *event;
+    sio_template_t              *args;
+    sio_template_t              *room;
+    unsigned                     volatil:1;
+    unsigned                     local:1;
+    unsigned                     member:1;
+    unsigned                     close:1;
+} ngx_http_sio_rule_t;
+
+
+typedef struct {
+    ngx_str_node_t               sn;          /* the event's name */
+    ngx_array_t                  rules;       /* ngx_http_sio_rule_t */
+} ngx_http_sio_rules_event_t;
+
+
+struct ngx_http_sio_rules_s {
+    ngx_rbtree_t                 events;      /* ngx_http_sio_rules_event_t */
+    ngx_rbtree_node_t            sentinel;
+    ngx_array_t                  connection;  /* ngx_http_sio_rule_t */
+    ngx_array_t                  disconnect;
+    ngx_array_t                  any;
+};
 
 
 /* the rules as the application of the core */
 
 extern const ngx_sio_application_t  ngx_http_sio_rules_application;
 
-
-/* Creates an empty set of rules for a namespace; NULL if no memory. */
-ngx_http_sio_rules_t *ngx_http_sio_rules_create(ngx_conf_t *cf);
-
-/*
- * Adds the rule of a sio_on directive, whose words are in cf->args.
- *
- * takes    keep_auth: set to 1 if the rule uses $sio_auth
- * returns  NGX_CONF_OK or NGX_CONF_ERROR (logged)
- */
-char *ngx_http_sio_rules_add(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
-    ngx_uint_t *keep_auth);
-
-/*
- * Checks that the rules suit sio_parser none, which has neither names nor
- * arguments to give.
- *
- * returns  NGX_OK or NGX_ERROR (logged)
- */
-ngx_int_t ngx_http_sio_rules_check_plain(ngx_conf_t *cf,
-    ngx_http_sio_rules_t *rules);
 
 /*
  * Prepares the rules in a worker; called once, in the worker.

@@ -19,14 +19,6 @@ typedef enum {
 
 
 /*
- * Tells if the request is a WebSocket handshake that can be accepted.
- *
- * returns  NGX_OK; NGX_DECLINED if it is no upgrade at all; NGX_ERROR if it
- *          is one, but wrong (RFC 6455, 4.2.1)
- */
-ngx_int_t ngx_http_sio_websocket_check(ngx_http_request_t *r);
-
-/*
  * Answers 101, has the request logged and freed, and keeps the connection.
  *
  * takes    s: the session to upgrade, for PROBE only
