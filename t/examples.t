@@ -383,7 +383,12 @@ subtest 'the log' => sub {
 
     $s->post('1');
 
-    my $log = SioTest::read_file($t->dir . '/sio.log');
+    # nginx logs a request when its answer has left.
+    my $log;
+    $t->wait_for(sub {
+        $log = SioTest::read_file($t->dir . '/sio.log');
+        $log =~ /"POST /;
+    }, 'the request is logged');
 
     like($log, qr{"POST /socket\.io/\?EIO=4&transport=polling&sid=\* HTTP/1\.1"},
          'without the session id');
