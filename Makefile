@@ -30,8 +30,8 @@ help:
 
 NEED_BUILD := gcc libc6-dev nginx nginx-dev libyajl-dev
 NEED_NODE  := node:nodejs npm:npm
-NEED_TEST  := $(NEED_BUILD) $(NEED_NODE) perl openssl clang dpkg-dev \
-              libclang-rt-dev libio-socket-ssl-perl python3-socketio \
+NEED_TEST  := $(NEED_BUILD) $(NEED_NODE) perl openssl libssl-dev clang \
+              dpkg-dev libclang-rt-dev libio-socket-ssl-perl python3-socketio \
               python3-aiohttp python3-requests python3-websocket chromium
 
 build: ## builds build/ngx_sio_module.so for the installed nginx
@@ -51,15 +51,16 @@ run: ## builds everything and serves the demo in the foreground (PORT=8080)
 
 test: ## runs all tests, and a part of them with AddressSanitizer
 	tools/need $(NEED_TEST)
-	$(MAKE) build/node unit fuzzers build/ngx_sio_module.so \
-	    build/asan/ngx_sio_module.so
+	$(MAKE) build/node unit fuzzers build/unit/nginx/move build/load/swarm \
+	    build/ngx_sio_module.so build/asan/ngx_sio_module.so
 	$(PROVE) t
 	echo 'With AddressSanitizer and UBSan:'
 	$(ASAN) $(PROVE) $$(cat t/asan.list)
 
 asan: ## runs all tests with AddressSanitizer and UBSan
 	tools/need $(NEED_TEST)
-	$(MAKE) build/node unit fuzzers build/asan/ngx_sio_module.so
+	$(MAKE) build/node unit fuzzers build/unit/nginx/move build/load/swarm \
+	    build/asan/ngx_sio_module.so
 	$(ASAN) $(PROVE) t
 
 fuzz: ## runs every fuzz target (FUZZ_SECONDS=300 each)
@@ -108,7 +109,8 @@ ASAN_CONF := --error-log-path=stderr --with-compat --with-debug \
              --with-http_v2_module --with-http_realip_module \
              --with-http_auth_request_module --with-http_stub_status_module
 
-ASAN := NGX_SIO_ASAN=1 NGX_SIO_NGINX='$(CURDIR)/build/asan/nginx' \
+ASAN := NGX_SIO_ASAN=1 NGX_SIO_WORKERS=4 \
+        NGX_SIO_NGINX='$(CURDIR)/build/asan/nginx' \
         NGX_SIO_MODULE='$(CURDIR)/build/asan/ngx_sio_module.so' \
         ASAN_OPTIONS=detect_odr_violation=0 \
         UBSAN_OPTIONS=print_stacktrace=1 \
@@ -160,6 +162,32 @@ $(call objects,fuzz): build/fuzz/%.o: ngx_sio_module/proto/%.c $(HEADERS)
 
 $(call programs,fuzz): build/%: t/%.c $(call objects,fuzz)
 	clang $(CHECK) -fsanitize=fuzzer,address -o $@ $^ -lyajl
+
+# A test of the move, with parts of nginx: its headers and its trees.
+
+UNIT_NGINX := $(CC) $(CHECK) -fsanitize=address -Wno-unused-parameter \
+              $(addprefix -Ibuild/asan/,src/src/core src/src/event \
+                  src/src/event/modules src/src/os/unix core/objs)
+MOVE_OBJECTS := $(addprefix build/unit/nginx/,move.o ngx_sio_move.o \
+                    ngx_sio_msg.o ngx_rbtree.o) $(call objects,unit)
+
+build/unit/nginx/move.o: t/unit/nginx/move.c
+build/unit/nginx/ngx_sio_move.o: ngx_sio_module/cluster/ngx_sio_move.c
+build/unit/nginx/ngx_sio_msg.o: ngx_sio_module/core/ngx_sio_msg.c
+build/unit/nginx/ngx_rbtree.o: build/asan/src/src/core/ngx_rbtree.c
+build/asan/src/src/core/ngx_rbtree.c: | build/asan/src ;
+
+$(filter build/unit/nginx/%,$(MOVE_OBJECTS)): \
+$(HEADERS) $(wildcard ngx_sio_module/c*/*.h) | build/asan/nginx
+	mkdir -p $(@D)
+	$(UNIT_NGINX) -c -o $@ $(filter %.c,$^)
+
+build/unit/nginx/move: $(MOVE_OBJECTS)
+	$(UNIT_NGINX) -o $@ $^ -lyajl
+
+build/load/%: t/load/%.c
+	mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -Wall -Wextra -Werror -o $@ $< -lssl -lcrypto
 
 build/node: t/clients/package.json
 	echo 'Installing the packages of $<'

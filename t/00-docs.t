@@ -7,7 +7,7 @@ use File::Basename qw(dirname);
 sub text { SioTest::read_file($_[0]) // '' }
 
 my @pages = ('README.md', glob 'docs/*.md');
-my $code = join '', map { text($_) } glob 'ngx_sio_module/http/*.c';
+my $code = source('http');
 
 
 # Directives: a section for each, which has its three facts.
@@ -21,13 +21,22 @@ is(join(' ', grep { !exists $section{$_} } sort keys %known), '',
 is(join(' ', grep { !$known{$_} } sort keys %section), '',
    'each directive of docs/directives.md exists');
 
-# The code says where a directive may stand, and nginx whether the default that
-# is told is a value of it.
+# The code says where a directive may stand and what is its default, and nginx
+# whether the default that is told is a value of it.
 
-my %default = map { /conf->core\.(\w+),\s*prev->core\.\w+,\s*([\d *]+)\)/
-                    ? ($1 => eval $2) : () }
-              split /;/, $code;
-my %context = $code =~ /\{\s*ngx_string\("(sio\w*)"\),\s*(NGX_\w+)/g;
+my %define = $code =~ /^#define (NGX_HTTP_SIO_\w+)\s+((?:.*\\\n)*.*)/mg;
+my %flags = $code =~ /\{\s*ngx_string\("(sio\w*)"\),\s*([\w|]+),/g;
+my %inner = map { $_ => 1 } $code =~ /value\[0\]\.data, "(sio_\w+)"\) != 0/g;
+
+my %field = $code =~ /\{\s*ngx_string\("(sio\w*)"\),\s*[\w|]+,\s*\w+,\s*\w+,
+                      \s*offsetof\(\w+,\s*([\w.]+)\)/xg;
+my %word = reverse $code =~ /\{ ngx_string\("(\w+)"\), (NGX_HTTP_SIO_\w+) \}/g;
+my %value = ($code =~ /conf->([\w.]+),\s*prev->[\w.]+,\s*([^;]+)\);/g,
+             $code =~ /ngx_conf_init_\w+_value\(smcf->(\w+),\s*([^;]+)\);/g);
+
+ok(keys %inner == 1, 'one directive may stand in sio_namespace');
+is(join(' ', grep { !defined default($_) } sort keys %field), 'sio_app',
+   'the defaults in the code are numbers or words, but for one');
 
 for my $name (sort keys %section) {
     my %fact = map { /^ +(Syntax|Default|Context): +(.*)$/ }
@@ -37,19 +46,16 @@ for my $name (sort keys %section) {
        "$name: syntax, default and context") or next;
 
     like($fact{Syntax}, qr/^$name\b/, "$name: syntax");
-
-    my $anywhere = $context{$name} eq 'NGX_HTTP_SIO_ANY_CONF';
-
-    like($fact{Context}, $anywhere ? qr/^http, server, location$/
-                                   : qr/^location(?:, sio_namespace)?$/,
-         "$name: context");
+    is($fact{Context}, context($name), "$name: context");
 
     check("$name: default", whole($fact{Default}))
         if $fact{Default} =~ /^$name [^<]*;$/;
 
-    is(number($fact{Default} =~ /^$name (\w+);$/), $default{$name =~ s/^sio_//r},
-       "$name: the default in the code")
-        if exists $default{$name =~ s/^sio_//r};
+    my $default = default($name) // next;
+    my ($told) = $fact{Default} =~ /^$name (.+);$/;
+
+    is($default =~ /^\d/ ? number($told) : $told, $default,
+       "$name: the default in the code");
 }
 
 
@@ -67,22 +73,67 @@ my %listed = (
         ['docs/rules.md', 'http/ngx_http_sio_rules_conf.c',
          qr/\{ ngx_string\("(\w+)"\), NGX_HTTP_SIO_RULE_/],
     'reasons' =>
-        ['docs/variables.md', 'core/ngx_sio_session.h',
+        ['docs/variables.md', 'core/ngx_sio.h',
          qr/X\((?!NONE)\w+, "([^"]+)"\)/],
     'limits that the log names' =>
-        ['docs/limits.md', 'core/ngx_sio_socket.c',
-         qr/limited by "\s*"?\\"(sio_\w+)/],
+        ['docs/limits.md', '*', qr/limited by \\"(sio_\w+)/],
+    'operations of the API' =>
+        ['docs/api.md', 'http/ngx_http_sio_api.c',
+         qr/\{ ngx_string\("(\w+)"\), SIO_OP_/],
+    'members of operations' =>
+        ['docs/api.md', 'http/ngx_http_sio_api.c',
+         qr/sio_json_string_eq\(key, sio_span\("(\w+)"\)\)/],
 );
 
 for my $what (sort keys %listed) {
     my ($page, $source, $pattern) = @{$listed{$what}};
     my $text = text($page);
-    my @names = text("ngx_sio_module/$source") =~ /$pattern/g;
+    my @names = source($source) =~ /$pattern/g;
 
     ok(@names > 0, "there are $what");
     is(join(', ', grep { $text !~ /[`\["]\$?\Q$_\E\b/ } @names), '',
        "$page has all $what");
 }
+
+
+# What the log and the API say, with any values.
+
+my %said = (
+    'what the log says of other workers' =>
+        ['docs/operations.md', 'cluster',
+         qr/NGX_LOG_(?!INFO|DEBUG)\w+,[^;"]*"((?:[^"\\]|\\.)+)"/],
+    'what the log says of clients' =>
+        ['docs/limits.md docs/operations.md', '{core,http}',
+         qr/_log(?:_error)?\(NGX_LOG_(?:WARN|ERR),\s[\w>-]+,(?:\s\w+,)?\s*
+            "((?:[^"\\]|\\.)+)"/x],
+    'errors of the API' =>
+        ['docs/api.md', 'http/ngx_http_sio_api.c',
+         qr/(?:error\s=\s|_refuse\(r,\s\w+,\s*|_error\(pool,\s*)
+            "((?:[^"\\]|\\.)+)"/x],
+);
+
+for my $what (sort keys %said) {
+    my ($pages, $source, $pattern) = @{$said{$what}};
+    my $text = join '', map { text($_) } split / /, $pages;
+    my @texts = grep { /\w{4}/ } map { s/\\(["\\])/$1/gr }
+                source($source) =~ /$pattern/g;
+
+    ok(@texts > 0, "there is $what");
+    is(join("\n", grep { $text !~ said($_) } @texts), '',
+       "$pages: all of what is said");
+}
+
+
+# And what is shown as a line of the log is one.
+
+my @formats = map { said(s/\\(["\\])/$1/gr) } grep { /[a-z]{4}/ }
+    source('{core,cluster,http}') =~ /NGX_LOG_\w+,[^;"]*"((?:[^"\\]|\\.)+)"/g;
+my @lines = map { text($_) =~ /^    sio: (.*)/mg } @pages;
+
+ok(@lines > 0, 'there are lines of the log');
+is(join("\n", grep { my $line = $_; !grep { "sio: $line" =~ /^(?:sio: )?$_/ }
+                                         @formats } @lines), '',
+   'nginx can log them');
 
 
 # Links between the pages.
@@ -124,6 +175,56 @@ for my $page (@pages) {
 done_testing;
 
 
+# The source: a file, or all .c of folders; strings that go on in the next line
+# are joined.
+
+sub source {
+    my ($what) = @_;
+
+    $what .= '/*.c' if $what !~ /\.\w$/;
+
+    return join '', map { s/"\s*\n\s*"//gr } map { text($_) }
+                    glob "ngx_sio_module/$what";
+}
+
+
+sub context {
+    my ($name) = @_;
+
+    my $flags = $flags{$name} =~ s/\b(NGX_HTTP_SIO_\w+)/$define{$1}/gr;
+
+    return join ', ', $flags =~ /_MAIN_CONF/ ? 'http' : (),
+                      $flags =~ /_SRV_CONF/ ? 'server' : (),
+                      $flags =~ /_LOC_CONF/ ? 'location' : (),
+                      $inner{$name} ? 'sio_namespace' : ();
+}
+
+
+# A number, or the words of the configuration.
+
+sub default {
+    my ($name) = @_;
+
+    my $value = $value{$field{$name} // ''} // return;
+    my @words = map { $word{$_} // () } $value =~ /\w+/g;
+
+    return "@words" if @words;
+
+    $value =~ s{\b(NGX_HTTP_SIO_\w+)}{$define{$1} =~ s|/\*.*||r}ge;
+
+    return $value =~ /^[\d *()]+$/ ? eval $value : undef;
+}
+
+
+# A format, or the part of a message in front of what it names.
+
+sub said {
+    my ($format) = @_;
+
+    return join '[^\n`]+', map { quotemeta } split /%\*?\w+/, $format, -1;
+}
+
+
 sub anchors {
     my ($path) = @_;
 
@@ -142,12 +243,19 @@ sub number {
 
 
 # A piece of a configuration, with what belongs around it: what begins with a
-# location gets a server, what else is not known is part of a sio location.
+# location gets a server, what else is not known is part of a sio location, but
+# for directives that stand in http alone.
 
 sub whole {
     my ($config) = @_;
 
     return $config if $config =~ /^http \{/m;
+
+    my $http = '';
+
+    for my $name (grep { context($_) eq 'http' } sort keys %flags) {
+        $http .= $1 if $config =~ s/^($name [^;]*;)//m;
+    }
 
     $config = "location /socket.io/ { sio; $config }"
         if $config !~ /^(?:server|location|upstream|map|log_format) /m;
@@ -155,7 +263,7 @@ sub whole {
     $config = "server { listen 127.0.0.1:8080; $config }"
         if $config !~ /^server /m;
 
-    return "load_module modules/ngx_sio_module.so;\nhttp { $config }";
+    return "load_module modules/ngx_sio_module.so;\nhttp { $http $config }";
 }
 
 
@@ -190,6 +298,7 @@ sub own {
     mkdir "$dir/$_" for qw(conf logs modules tmp);
     symlink $t->module, "$dir/modules/ngx_sio_module.so";
 
+    $config =~ s{\blisten\s+unix:\K[^;\s]+}{$dir/socket}g;
     $config =~ s{\blisten\s+\K(?:[\d.]+:)?(\d+)}
                 {'127.0.0.1:' . ($port{$1} //= SioTest::free_port())}ge;
 

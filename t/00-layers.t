@@ -20,6 +20,7 @@ my %system = (proto => qr/^(?:stddef|stdint|string|limits|assert)\.h$/,
 
 my %library = ('sio_json.c' => qr{^yajl/}, 'sio_msgpack.c' => qr{^msgpack\.h$},
                'ngx_sio_redis.c' => qr{^hiredis/},
+               'ngx_sio_directory.c' => qr{^sys/file\.h$},
                'ngx_http_sio_handshake.c' => qr{^ngx_sha1\.h$});
 
 my (@misplaced, @upward, @foreign, @other, %includes, %stem);

@@ -2,35 +2,11 @@
 
 use lib 't/lib';
 use SioTest;
+use SioScenarios;
 
-my $rules = <<'CONF';
-    sio_on watch join observers;
-    sio_on disconnect emit to=observers event=gone
-                           args=[$sio_id,$sio_reason,$sio_args];
+my $t = SioTest->new(SioScenarios::config('disconnect'))->start;
 
-    sio_on sync ack;
-    sio_on echo reply;
-    sio_on kick disconnect;
-    sio_on kill disconnect close;
-
-    sio_on last reply;
-    sio_on last disconnect close;
-    sio_on last reply event=never;
-CONF
-
-my $t = SioTest->new(location => <<"CONF")->start;
-    sio;
-    sio_ping_interval 60s;
-    $rules
-    sio_namespace /other {
-        $rules
-    }
-    sio_namespace /closed {
-        sio_on connection disconnect;
-    }
-CONF
-
-$t->client('disconnect.js');
+$t->client($_) for SioScenarios::clients('disconnect');
 
 $t->stop;
 

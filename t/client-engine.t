@@ -2,30 +2,11 @@
 
 use lib 't/lib';
 use SioTest;
+use SioScenarios;
 
-my $t = SioTest->new(server => <<'CONF')->start;
-    location /engine.io/ {
-        sio;
-        sio_parser none;
-        sio_on message reply;
-    }
+my $t = SioTest->new(SioScenarios::config('engine'))->start;
 
-    location /shared/ {
-        sio;
-        sio_parser none;
-        sio_on message emit;
-    }
-
-    location /short/ {
-        sio;
-        sio_parser none;
-        sio_ping_interval 200ms;
-        sio_connect_timeout 100ms;
-        sio_on message reply;
-    }
-CONF
-
-$t->client('engine.js');
+$t->client($_) for SioScenarios::clients('engine');
 
 $t->stop;
 

@@ -2,20 +2,11 @@
 
 use lib 't/lib';
 use SioTest;
+use SioScenarios;
 
-my $t = SioTest->new(location => <<'CONF')->start;
-    sio;
-    sio_ping_interval   300ms;
-    sio_ping_timeout    1s;
-    sio_connect_timeout 500ms;
+my $t = SioTest->new(SioScenarios::config('heartbeat'))->start;
 
-    sio_on sync  ack;
-    sio_on watch join observers;
-    sio_on disconnect emit to=observers event=gone
-                           args=[$sio_id,$sio_reason,$sio_args];
-CONF
-
-$t->client('heartbeat.js');
+$t->client($_) for SioScenarios::clients('heartbeat');
 
 $t->stop;
 

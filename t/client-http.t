@@ -2,21 +2,11 @@
 
 use lib 't/lib';
 use SioTest;
+use SioScenarios;
 
-my $t = SioTest->new(location => <<'CONF')->start;
-    sio;
-    sio_cookie io path=/ samesite=lax;
-    sio_allow_origin https://example.com ~^https://\w+\.example\.org$;
+my $t = SioTest->new(SioScenarios::config('http'))->start;
 
-    gzip on;
-    gzip_types text/plain;
-    gzip_min_length 1000;
-
-    sio_on sync ack;
-    sio_on ask  ack;
-CONF
-
-$t->client('http.js');
+$t->client($_) for SioScenarios::clients('http');
 
 $t->stop;
 

@@ -2,22 +2,11 @@
 
 use lib 't/lib';
 use SioTest;
+use SioScenarios;
 
-my $t = SioTest->new(location => <<'CONF')->start;
-    sio;
-    sio_ping_interval 1s;
-    sio_ping_timeout  2s;
+my $t = SioTest->new(SioScenarios::config('reconnect'))->start;
 
-    sio_on connection reply event=welcome args=[$sio_id,$sio_auth];
-
-    sio_on sync ack;
-    sio_on echo reply;
-    sio_on join join $sio_arg1;
-    sio_on to   emit to=$sio_arg1 event=msg args=[$sio_arg2];
-    sio_on kill disconnect close;
-CONF
-
-$t->client('reconnect.js');
+$t->client($_) for SioScenarios::clients('reconnect');
 
 $t->stop;
 

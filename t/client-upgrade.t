@@ -2,17 +2,11 @@
 
 use lib 't/lib';
 use SioTest;
+use SioScenarios;
 
-my $t = SioTest->new(location => <<'CONF')->start;
-    sio;
+my $t = SioTest->new(SioScenarios::config('upgrade'))->start;
 
-    sio_on sync ack;
-    sio_on echo reply;
-    sio_on ask  ack;
-    sio_on tick broadcast;
-CONF
-
-$t->client('upgrade.js');
+$t->client($_) for SioScenarios::clients('upgrade');
 
 $t->stop;
 

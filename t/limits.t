@@ -345,7 +345,7 @@ subtest 'defaults' => sub {
 $t->stop;
 
 
-$t = SioTest->new(events => 'worker_connections 24;',
+$t = SioTest->new(workers => 1, events => 'worker_connections 24;',
                   expect_log => [qr/worker_connections are not enough/]);
 $t->start;
 $port = $t->port;

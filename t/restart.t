@@ -88,7 +88,7 @@ my $location = 'sio; sio_max_queue 10m; sio_on all broadcast; sio_on * reply;';
 
 
 subtest 'a killed worker' => sub {
-    $t = SioTest->new(location => $location, expect_log => [
+    $t = SioTest->new(workers => 1, location => $location, expect_log => [
         qr/worker process \d+ exited on signal 9/])->start;
     my $release = loyal(8);
 
@@ -119,7 +119,7 @@ subtest 'a killed worker' => sub {
 
 
 subtest 'a reload' => sub {
-    $t = SioTest->new(location => "$location sio_app one;",
+    $t = SioTest->new(workers => 1, location => "$location sio_app one;",
                       server => "location /brief/ { $location sio_app one;
                                  sio_ping_interval 1s; sio_ping_timeout 1s; }"
                       )->start;
@@ -137,15 +137,19 @@ subtest 'a reload' => sub {
               1 .. $events), $events, 'what is under way arrives');
     ok($_->alive, 'a WebSocket stays') for $ws, $other;
     ok($new->alive, 'new ones have the new worker');
-    is($t->status->{sessions}, 1, 'which knows only them');
+    is($t->status->{sessions}, 5, 'both workers count');
     is(($get->response->body =~ /42/g) + 0, 1, 'a waiting GET has its answer');
-    ok($_->gone, 'polling sessions are unknown to it') for $s, $idle;
+    like($_->get->body, qr/42/, 'polling goes on') for $s, $idle;
+    ok($_->lives, 'both ways') for $s, $idle;
 
     $ws->text('42["all","still"]');
-    is($other->message, '42["all","still"]', 'the old one goes on');
-    ok($new->quiet(0.1), 'by itself');
-    ok(-e "/proc/$old", 'it is still there');
+    is($_->message, '42["all","still"]', 'broadcasts reach both workers')
+        for $other, $new;
+    $new->text('42["all","back"]');
+    is($_->message, '42["all","back"]', 'from both') for $ws, $other;
+    ok(-e "/proc/$old", 'the old one is still there');
     $_->close for $ws, $other;
+    $_->post('1') for $s, $idle;
     $t->wait_for(sub { !-e "/proc/$old" }, 'until its sessions have ended');
     $new->close;
     $t->stop;
@@ -183,6 +187,39 @@ subtest 'SIGTERM' => sub {
         ok($c{$_}->closes, "$_: ends") for grep { !/deaf/ } sort keys %c;
         $release->();
     }
+};
+
+
+
+subtest 'no directory for the bus' => sub {
+    $t = SioTest->new(workers => 2, bare => 1,
+                      expect_log => [qr/\[emerg\].* mkdir\(\) /])->start;
+
+    # A reload brings the first "sio", which nginx must survive.
+
+    $t->{bare} = 0;
+    $t->{location} = 'sio; sio_on * reply;';
+    $t->{http} = 'sio_bus_path no/such;';
+    SioTest::write_file($t->dir . '/nginx.conf', $t->config);
+    $t->reload;
+    ok(joined()->alive, 'each worker serves by itself');
+    like($t->log, qr/workers do not share their sessions/, 'the log says so');
+    $t->stop;
+
+    $t = SioTest->new(workers => 2, location => 'sio; sio_on * reply;')->start;
+    my $ws = joined();
+
+    # The former directory stays in use.
+
+    $t->{http} = 'sio_bus_path no/such;';
+    push @{$t->{expect_log}}, qr/\[emerg\].* mkdir\(\) /;
+    SioTest::write_file($t->dir . '/nginx.conf', $t->config);
+    $t->reload;
+    ok($_->alive, 'alive') for $ws, joined();
+    is($t->status->{links}, 6, 'old and new workers know each other')
+        or diag explain $t->status->{links};
+    $ws->close;
+    $t->stop;
 };
 
 

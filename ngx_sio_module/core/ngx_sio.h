@@ -24,11 +24,44 @@ typedef struct ngx_sio_user_s         ngx_sio_user_t;
 typedef struct ngx_sio_application_s  ngx_sio_application_t;
 
 
-/* a public socket id, 120 random bits in base64url */
+/* a public socket id, in base64url */
 
 #define NGX_SIO_ID_LEN         20
 
 #define NGX_SIO_MAX_NAME_LEN   256    /* of a room or a namespace */
+#define NGX_SIO_MAX_DATA       255    /* values of sio_data */
+
+
+/* why a session or a socket ended; the texts are those of Node.js */
+
+#define NGX_SIO_REASONS(X)                                                    \
+    X(NONE, "none")                                                           \
+    X(CLIENT_DISCONNECT, "client namespace disconnect")                       \
+    X(SERVER_DISCONNECT, "server namespace disconnect")                       \
+    X(TRANSPORT_CLOSE, "transport close")                                     \
+    X(TRANSPORT_ERROR, "transport error")                                     \
+    X(PING_TIMEOUT, "ping timeout")                                           \
+    X(PARSE_ERROR, "parse error")                                             \
+    X(FORCED_CLOSE, "forced close")                                           \
+    X(FORCED_SERVER_CLOSE, "forced server close")                             \
+    X(SHUTTING_DOWN, "server shutting down")
+
+#define NGX_SIO_REASON_ENUM(name, text)  NGX_SIO_##name,
+
+typedef enum {
+    NGX_SIO_REASONS(NGX_SIO_REASON_ENUM)
+    NGX_SIO_REASON_N
+} ngx_sio_reason_t;
+
+extern ngx_str_t  ngx_sio_reasons[NGX_SIO_REASON_N];
+
+
+/*
+ * A worker in one of its lives: its slot in the upper, its epoch in the lower
+ * 32 bits.
+ */
+
+typedef uint64_t  ngx_sio_origin_t;
 
 
 /* what a location knows of one namespace, exact or by regular expression */
@@ -46,6 +79,8 @@ typedef struct {
 
 typedef struct {
     ngx_sio_app_t                *app;
+    ngx_str_t                     place;        /* of it in any worker's
+                                                   configuration */
     ngx_log_t                    *log;
 
     const ngx_sio_user_t         *user;         /* the parser's layer */
@@ -66,6 +101,9 @@ typedef struct {
     ngx_uint_t                    max_depth;
 
     ngx_uint_t                    keep_auth;    /* a rule uses $sio_auth */
+
+    ngx_str_t                    *data_names;   /* of sio_data */
+    ngx_uint_t                    ndata;
 } ngx_sio_conf_t;
 
 

@@ -16,7 +16,6 @@
 #define NGX_SIO_MAX_SPARE_LINKS  4096
 
 
-static ngx_sio_msg_t *ngx_sio_msg_alloc(size_t len);
 static void ngx_sio_msg_text_encode(sio_out_t *o, ngx_sio_msg_t *m);
 
 
@@ -35,7 +34,7 @@ static ngx_sio_link_t  *ngx_sio_spare_links;
 static ngx_uint_t       ngx_sio_spare_links_n;
 
 
-static ngx_sio_msg_t *
+ngx_sio_msg_t *
 ngx_sio_msg_alloc(size_t len)
 {
     ngx_sio_msg_t  *m;

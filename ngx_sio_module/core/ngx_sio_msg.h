@@ -53,6 +53,14 @@ extern ngx_sio_msg_t  ngx_sio_msg_noop;
 
 
 /*
+ * Makes room for len bytes, which the caller writes; it sets header and
+ * frames too if they are for a client.
+ *
+ * owns, returns as ngx_sio_msg_packet
+ */
+ngx_sio_msg_t *ngx_sio_msg_alloc(size_t len);
+
+/*
  * Encodes a Socket.IO packet and its attachments as Engine.IO messages.
  *
  * takes    p: attachments must equal n

@@ -7,11 +7,56 @@
 #include "core/ngx_sio_stats.h"
 
 
+static ngx_sio_app_t  **ngx_sio_apps;
+static ngx_uint_t       ngx_sio_napps;
+
+
 void
 ngx_sio_app_init(ngx_sio_app_t *app)
 {
     ngx_rbtree_init(&app->namespaces, &app->sentinel,
                     ngx_str_rbtree_insert_value);
+}
+
+
+void
+ngx_sio_app_set(ngx_sio_app_t **apps, ngx_uint_t n)
+{
+    ngx_sio_apps = apps;
+    ngx_sio_napps = n;
+}
+
+
+ngx_sio_app_t *
+ngx_sio_app_find(sio_span_t name)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_sio_napps; i++) {
+        if (sio_span_eq(ngx_sio_span(&ngx_sio_apps[i]->name), name)) {
+            return ngx_sio_apps[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+const ngx_sio_conf_t *
+ngx_sio_app_conf(ngx_sio_app_t *app, sio_span_t place)
+{
+    ngx_uint_t        i;
+    ngx_sio_conf_t  **conf;
+
+    conf = app->confs.elts;
+
+    for (i = 0; i < app->confs.nelts; i++) {
+        if (sio_span_eq(ngx_sio_span(&conf[i]->place), place)) {
+            return conf[i];
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -13,6 +13,7 @@
 struct ngx_sio_app_s {
     ngx_str_t               name;
     const ngx_sio_user_t   *user;        /* one parser for all */
+    ngx_array_t             confs;       /* ngx_sio_conf_t *: its locations */
     ngx_rbtree_t            namespaces;  /* ngx_sio_nsp_t by name */
     ngx_rbtree_node_t       sentinel;
 };
@@ -31,6 +32,19 @@ struct ngx_sio_nsp_s {
 
 /* Prepares an app, in the configuration's memory. */
 void ngx_sio_app_init(ngx_sio_app_t *app);
+
+/*
+ * Says which apps this worker serves.
+ *
+ * takes    apps: n pointers in the configuration's memory
+ */
+void ngx_sio_app_set(ngx_sio_app_t **apps, ngx_uint_t n);
+
+/* Finds one of them by its name; NULL if there is none. */
+ngx_sio_app_t *ngx_sio_app_find(sio_span_t name);
+
+/* Finds the location of app at a place; NULL if there is none. */
+const ngx_sio_conf_t *ngx_sio_app_conf(ngx_sio_app_t *app, sio_span_t place);
 
 /*
  * Finds a namespace of app in which this worker has sockets.

@@ -24,7 +24,8 @@ typedef struct {
 
 static void ngx_sio_op_exclude(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp);
 static void ngx_sio_op_room(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp,
-    ngx_str_t *name);
+    sio_span_t name);
+static ngx_uint_t ngx_sio_op_aims_at(ngx_sio_op_t *op, ngx_sio_socket_t *sk);
 static void ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk);
 static void ngx_sio_op_send(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk);
 static void ngx_sio_op_rooms(ngx_sio_op_t *op, ngx_sio_socket_t *sk);
@@ -47,11 +48,7 @@ ngx_sio_op_apply(ngx_sio_op_t *op)
     run.mark = ++ngx_sio_op_marks;
     run.n = 0;
 
-    if (op->type == NGX_SIO_OP_EMIT) {
-        ngx_sio_count(emits);
-    }
-
-    if (op->target == NGX_SIO_TO_SENDER) {
+    if (op->target == SIO_TO_SENDER) {
         ngx_sio_op_socket(&run, op->sender);
         goto done;
     }
@@ -64,7 +61,7 @@ ngx_sio_op_apply(ngx_sio_op_t *op)
 
     ngx_sio_op_exclude(&run, nsp);
 
-    if (op->target == NGX_SIO_TO_ALL) {
+    if (op->target == SIO_TO_ALL) {
 
         for (q = ngx_queue_head(&nsp->sockets);
              q != ngx_queue_sentinel(&nsp->sockets);
@@ -76,7 +73,7 @@ ngx_sio_op_apply(ngx_sio_op_t *op)
 
     } else {
         for (i = 0; i < op->nrooms; i++) {
-            ngx_sio_op_room(&run, nsp, &op->rooms[i]);
+            ngx_sio_op_room(&run, nsp, op->rooms[i]);
         }
     }
 
@@ -87,6 +84,62 @@ done:
     }
 
     return run.n;
+}
+
+
+ngx_uint_t
+ngx_sio_op_apply_to(ngx_sio_op_t *op, ngx_sio_session_t *s)
+{
+    ngx_sio_socket_t  *sk;
+    ngx_sio_op_run_t   run;
+
+    run.op = op;
+    run.msg = NULL;
+    run.mark = ++ngx_sio_op_marks;
+    run.n = 0;
+
+    for (sk = s->sockets; sk; sk = sk->next) {
+        if (ngx_sio_op_aims_at(op, sk)) {
+            ngx_sio_op_socket(&run, sk);
+        }
+    }
+
+    if (run.msg) {
+        ngx_sio_msg_unref(run.msg);
+    }
+
+    return run.n;
+}
+
+
+static ngx_uint_t
+ngx_sio_op_aims_at(ngx_sio_op_t *op, ngx_sio_socket_t *sk)
+{
+    ngx_uint_t  i;
+
+    if (sk->nsp->app != op->app || sk->nsp->sn.str.len != op->nsp.len
+        || ngx_memcmp(sk->nsp->sn.str.data, op->nsp.data, op->nsp.len) != 0)
+    {
+        return 0;
+    }
+
+    for (i = 0; i < op->nexcept; i++) {
+        if (ngx_sio_room_has(sk, op->except[i])) {
+            return 0;
+        }
+    }
+
+    if (op->target == SIO_TO_ALL) {
+        return 1;
+    }
+
+    for (i = 0; i < op->nrooms; i++) {
+        if (ngx_sio_room_has(sk, op->rooms[i])) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -105,12 +158,12 @@ ngx_sio_op_exclude(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp)
 
     for (i = 0; i < run->op->nexcept; i++) {
 
-        sk = ngx_sio_registry_socket(nsp, ngx_sio_span(&run->op->except[i]));
+        sk = ngx_sio_registry_socket(nsp, run->op->except[i]);
         if (sk) {
             sk->mark = run->mark;
         }
 
-        room = ngx_sio_room_find(nsp, &run->op->except[i]);
+        room = ngx_sio_room_find(nsp, run->op->except[i]);
         if (room == NULL) {
             continue;
         }
@@ -129,14 +182,14 @@ ngx_sio_op_exclude(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp)
 /* applying may take a socket out of the room, and the last one the room */
 
 static void
-ngx_sio_op_room(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp, ngx_str_t *name)
+ngx_sio_op_room(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp, sio_span_t name)
 {
     ngx_queue_t           *q, *next, *last;
     ngx_sio_room_t        *room;
     ngx_sio_socket_t      *sk;
     ngx_sio_membership_t  *m;
 
-    sk = ngx_sio_registry_socket(nsp, ngx_sio_span(name));
+    sk = ngx_sio_registry_socket(nsp, name);
     if (sk) {
         ngx_sio_op_socket(run, sk);
     }
@@ -164,7 +217,11 @@ ngx_sio_op_room(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp, ngx_str_t *name)
 static void
 ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk)
 {
-    if (sk->mark == run->mark || sk->reason != NGX_SIO_NONE) {
+    if (sk->mark == run->mark || sk->reason != NGX_SIO_NONE
+        || (sk->session->floored
+            && !ngx_sio_session_due(sk->session, run->op->origin,
+                                    run->op->number)))
+    {
         return;
     }
 
@@ -173,17 +230,17 @@ ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk)
 
     switch (run->op->type) {
 
-    case NGX_SIO_OP_EMIT:
-    case NGX_SIO_OP_ACK:
+    case SIO_OP_EMIT:
+    case SIO_OP_ACK:
         ngx_sio_op_send(run, sk);
         return;
 
-    case NGX_SIO_OP_JOIN:
-    case NGX_SIO_OP_LEAVE:
+    case SIO_OP_JOIN:
+    case SIO_OP_LEAVE:
         ngx_sio_op_rooms(run->op, sk);
         return;
 
-    case NGX_SIO_OP_DISCONNECT:
+    case SIO_OP_DISCONNECT:
         if (run->op->close) {
             ngx_sio_socket_close_session(sk->session);
 
@@ -191,6 +248,10 @@ ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk)
             ngx_sio_socket_close(sk, NGX_SIO_SERVER_DISCONNECT);
         }
 
+        return;
+
+    default: /* a question */
+        run->op->collect(run->op->ctx, sk);
         return;
     }
 }
@@ -217,13 +278,13 @@ ngx_sio_op_rooms(ngx_sio_op_t *op, ngx_sio_socket_t *sk)
 
     for (i = 0; i < op->nnames; i++) {
 
-        if (op->type == NGX_SIO_OP_LEAVE) {
-            (void) ngx_sio_room_leave(sk, &op->names[i]);
+        if (op->type == SIO_OP_LEAVE) {
+            (void) ngx_sio_room_leave(sk, op->names[i]);
             continue;
         }
 
         if (op->max_rooms && sk->rooms && sk->rooms->n >= op->max_rooms
-            && !ngx_sio_room_has(sk, &op->names[i]))
+            && !ngx_sio_room_has(sk, op->names[i]))
         {
             ngx_sio_count(limit_rooms);
 
@@ -238,7 +299,7 @@ ngx_sio_op_rooms(ngx_sio_op_t *op, ngx_sio_socket_t *sk)
             continue;
         }
 
-        (void) ngx_sio_room_join(sk, &op->names[i]);
+        (void) ngx_sio_room_join(sk, op->names[i]);
     }
 }
 
@@ -252,7 +313,7 @@ ngx_sio_op_encode(ngx_sio_op_t *op)
         return ngx_sio_msg_data(op->json, op->binary);
     }
 
-    if (op->type == NGX_SIO_OP_EMIT) {
+    if (op->type == SIO_OP_EMIT) {
         p.type = op->nattachments ? SIO_BINARY_EVENT : SIO_EVENT;
         p.has_id = 0;
         p.id = 0;

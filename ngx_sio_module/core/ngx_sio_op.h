@@ -7,38 +7,21 @@
 #define NGX_SIO_OP_H
 
 #include "core/ngx_sio.h"
-
-
-typedef enum {
-    NGX_SIO_OP_EMIT = 0,
-    NGX_SIO_OP_ACK,
-    NGX_SIO_OP_JOIN,
-    NGX_SIO_OP_LEAVE,
-    NGX_SIO_OP_DISCONNECT
-} ngx_sio_op_type_e;
-
-
-/* whom an operation is for, before the exceptions */
-
-typedef enum {
-    NGX_SIO_TO_ROOMS = 0,            /* the sockets in any of rooms */
-    NGX_SIO_TO_ALL,                  /* the whole namespace */
-    NGX_SIO_TO_SENDER
-} ngx_sio_op_target_e;
+#include "proto/sio_op.h"
 
 
 struct ngx_sio_op_s {
-    ngx_sio_op_type_e     type;
-    ngx_sio_op_target_e   target;
+    sio_op_type_t         type;
+    sio_op_target_t       target;
 
     ngx_sio_app_t        *app;
     ngx_str_t             nsp;
 
     ngx_sio_socket_t     *sender;    /* NULL if there is none here */
 
-    ngx_str_t            *rooms;     /* ids of sockets are rooms too */
+    sio_span_t           *rooms;     /* ids of sockets are rooms too */
     ngx_uint_t            nrooms;
-    ngx_str_t            *except;
+    sio_span_t           *except;
     ngx_uint_t            nexcept;
 
     unsigned              except_sender:1;
@@ -57,14 +40,26 @@ struct ngx_sio_op_s {
 
     /* JOIN, LEAVE */
 
-    ngx_str_t            *names;
+    sio_span_t           *names;
     ngx_uint_t            nnames;
     ngx_uint_t            max_rooms; /* 0: no limit */
+
+    /* questions */
+
+    uint64_t              id;
+    void                (*collect)(void *ctx, ngx_sio_socket_t *sk);
+    void                 *ctx;
+
+    /* its place among those of all workers; origin 0: it has none */
+
+    ngx_sio_origin_t      origin;
+    uint64_t              number;
 };
 
 
 /*
- * Applies an operation to the sockets of this worker.
+ * Applies an operation to the sockets of this worker.  A session that came
+ * from another worker is left out if it was given the operation there.
  *
  * takes    op: borrowed with all that it points to
  * returns  the number of sockets that it was for
@@ -72,6 +67,14 @@ struct ngx_sio_op_s {
  *          turn ends
  */
 ngx_uint_t ngx_sio_op_apply(ngx_sio_op_t *op);
+
+/*
+ * Applies an operation to the sockets of one session.
+ *
+ * takes    op: not for the SENDER
+ * returns, may as ngx_sio_op_apply
+ */
+ngx_uint_t ngx_sio_op_apply_to(ngx_sio_op_t *op, ngx_sio_session_t *s);
 
 
 #endif /* NGX_SIO_OP_H */

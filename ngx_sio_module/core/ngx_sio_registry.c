@@ -1,7 +1,9 @@
 /*
- * Ids and the two trees that find sessions and sockets by them.  Ids are
- * random, so their first characters serve as keys and nobody can choose
- * colliding ones; a look-up compares the whole id.
+ * Ids and the two trees that find sessions and sockets by them.  Ids begin
+ * with 12 random bytes, so their first characters serve as keys and nobody
+ * can choose colliding ones; a look-up compares the whole id.  A sid ends
+ * with its first owner, so that any worker knows whom to ask; a socket's id
+ * with a check of the rest, so that any worker knows it for one.
  */
 
 #include "core/ngx_sio_registry.h"
@@ -15,7 +17,7 @@
 #define NGX_SIO_RANDOM_FILE  "/dev/urandom"
 
 
-static ngx_int_t ngx_sio_registry_random(u_char *buf, size_t n);
+static void ngx_sio_registry_check(u_char *raw, u_char *check);
 static ngx_rbtree_key_t ngx_sio_registry_key(u_char *id);
 
 
@@ -27,13 +29,12 @@ static ngx_rbtree_node_t  ngx_sio_sockets_sentinel;
 static u_char             ngx_sio_random[NGX_SIO_RANDOM_SIZE];
 static size_t             ngx_sio_random_left;
 
-static uint16_t           ngx_sio_slot;
-static uint32_t           ngx_sio_epoch;
+static u_char             ngx_sio_origin[6];    /* epoch and slot */
 static u_char             ngx_sio_node[3];
 
 
 ngx_int_t
-ngx_sio_registry_init(ngx_cycle_t *cycle, ngx_uint_t slot)
+ngx_sio_registry_init(ngx_cycle_t *cycle)
 {
     uint32_t  node;
 
@@ -42,18 +43,55 @@ ngx_sio_registry_init(ngx_cycle_t *cycle, ngx_uint_t slot)
     ngx_rbtree_init(&ngx_sio_sockets, &ngx_sio_sockets_sentinel,
                     ngx_rbtree_insert_value);
 
-    ngx_sio_slot = slot;
     ngx_sio_random_left = 0;
 
     node = ngx_murmur_hash2(cycle->hostname.data, cycle->hostname.len);
     ngx_memcpy(ngx_sio_node, &node, sizeof(ngx_sio_node));
 
-    return ngx_sio_registry_random((u_char *) &ngx_sio_epoch,
-                                   sizeof(ngx_sio_epoch));
+    return NGX_OK;
 }
 
 
-static ngx_int_t
+void
+ngx_sio_registry_set_origin(ngx_sio_origin_t origin)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < sizeof(ngx_sio_origin); i++) {
+        ngx_sio_origin[i] = (u_char) (origin >> (8 * i));
+    }
+}
+
+
+ngx_sio_origin_t
+ngx_sio_registry_owner(sio_span_t sid)
+{
+    u_char            buf[12];
+    ngx_str_t         in, out;
+    ngx_uint_t        i;
+    ngx_sio_origin_t  origin;
+
+    if (sid.n != NGX_SIO_SID_LEN) {
+        return 0;
+    }
+
+    in.data = sid.p + 16;
+    in.len = 12;
+    out.data = buf;
+
+    if (ngx_decode_base64url(&out, &in) != NGX_OK) {
+        return 0;
+    }
+
+    for (origin = 0, i = sizeof(ngx_sio_origin); i > 0; i--) {
+        origin = (origin << 8) | buf[i - 1];
+    }
+
+    return origin;
+}
+
+
+ngx_int_t
 ngx_sio_registry_random(u_char *buf, size_t n)
 {
     u_char   *p;
@@ -111,8 +149,7 @@ ngx_sio_registry_new_sid(u_char *sid)
         return NGX_ERROR;
     }
 
-    ngx_memcpy(raw + 12, &ngx_sio_slot, 2);
-    ngx_memcpy(raw + 14, &ngx_sio_epoch, 4);
+    ngx_memcpy(raw + 12, ngx_sio_origin, 6);
     ngx_memcpy(raw + 18, ngx_sio_node, 3);
 
     o.p = sid;
@@ -130,9 +167,11 @@ ngx_sio_registry_new_id(u_char *id)
     u_char     raw[15];
     sio_out_t  o;
 
-    if (ngx_sio_registry_random(raw, sizeof(raw)) != NGX_OK) {
+    if (ngx_sio_registry_random(raw, 12) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ngx_sio_registry_check(raw, raw + 12);
 
     o.p = id;
     o.n = 0;
@@ -140,6 +179,42 @@ ngx_sio_registry_new_id(u_char *id)
     sio_base64url_encode(&o, (sio_span_t) { raw, sizeof(raw) });
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_sio_registry_is_id(sio_span_t name)
+{
+    u_char     raw[15], check[3];
+    ngx_str_t  in, out;
+
+    if (name.n != NGX_SIO_ID_LEN) {
+        return 0;
+    }
+
+    in = ngx_sio_str(name);
+    out.data = raw;
+
+    if (ngx_decode_base64url(&out, &in) != NGX_OK || out.len != sizeof(raw)) {
+        return 0;
+    }
+
+    ngx_sio_registry_check(raw, check);
+
+    return ngx_memcmp(raw + 12, check, sizeof(check)) == 0;
+}
+
+
+static void
+ngx_sio_registry_check(u_char *raw, u_char *check)
+{
+    uint32_t  hash;
+
+    hash = ngx_murmur_hash2(raw, 12);
+
+    check[0] = (u_char) (hash >> 16);
+    check[1] = (u_char) (hash >> 8);
+    check[2] = (u_char) hash;
 }
 
 
@@ -229,6 +304,25 @@ ngx_sio_registry_session(ngx_sio_app_t *app, sio_span_t sid)
         }
 
         node = node->right;
+    }
+}
+
+
+void
+ngx_sio_registry_each_session(void (*f)(ngx_sio_session_t *s))
+{
+    ngx_rbtree_node_t  *node, *next;
+
+    if (ngx_sio_sessions.root == ngx_sio_sessions.sentinel) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(ngx_sio_sessions.root,
+                               ngx_sio_sessions.sentinel);
+         node; node = next)
+    {
+        next = ngx_rbtree_next(&ngx_sio_sessions, node);
+        f(ngx_rbtree_data(node, ngx_sio_session_t, node));
     }
 }
 

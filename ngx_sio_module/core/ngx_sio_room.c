@@ -12,7 +12,7 @@
 
 
 static ngx_sio_room_t *ngx_sio_room_create(ngx_sio_nsp_t *nsp,
-    ngx_str_t *name);
+    sio_span_t name);
 static ngx_sio_membership_t *ngx_sio_room_membership(ngx_sio_socket_t *sk,
     ngx_sio_room_t *room);
 static void ngx_sio_room_remove(ngx_sio_membership_t *m);
@@ -20,19 +20,23 @@ static void ngx_sio_room_release(ngx_sio_room_t *room);
 
 
 ngx_sio_room_t *
-ngx_sio_room_find(ngx_sio_nsp_t *nsp, ngx_str_t *name)
+ngx_sio_room_find(ngx_sio_nsp_t *nsp, sio_span_t name)
 {
-    return (ngx_sio_room_t *) ngx_str_rbtree_lookup(&nsp->rooms, name,
-                                     ngx_crc32_short(name->data, name->len));
+    ngx_str_t  s;
+
+    s = ngx_sio_str(name);
+
+    return (ngx_sio_room_t *) ngx_str_rbtree_lookup(&nsp->rooms, &s,
+                                            ngx_crc32_short(s.data, s.len));
 }
 
 
 static ngx_sio_room_t *
-ngx_sio_room_create(ngx_sio_nsp_t *nsp, ngx_str_t *name)
+ngx_sio_room_create(ngx_sio_nsp_t *nsp, sio_span_t name)
 {
     ngx_sio_room_t  *room;
 
-    room = ngx_calloc(sizeof(ngx_sio_room_t) + name->len, ngx_cycle->log);
+    room = ngx_calloc(sizeof(ngx_sio_room_t) + name.n, ngx_cycle->log);
     if (room == NULL) {
         ngx_sio_count(memory_errors);
         return NULL;
@@ -41,10 +45,10 @@ ngx_sio_room_create(ngx_sio_nsp_t *nsp, ngx_str_t *name)
     room->nsp = nsp;
 
     room->sn.str.data = (u_char *) (room + 1);
-    room->sn.str.len = name->len;
-    ngx_memcpy(room->sn.str.data, name->data, name->len);
+    room->sn.str.len = name.n;
+    ngx_memcpy(room->sn.str.data, name.p, name.n);
 
-    room->sn.node.key = ngx_crc32_short(name->data, name->len);
+    room->sn.node.key = ngx_crc32_short(name.p, name.n);
 
     ngx_queue_init(&room->members);
     ngx_rbtree_insert(&nsp->rooms, &room->sn.node);
@@ -82,7 +86,7 @@ ngx_sio_room_membership(ngx_sio_socket_t *sk, ngx_sio_room_t *room)
 
 
 ngx_int_t
-ngx_sio_room_join(ngx_sio_socket_t *sk, ngx_str_t *name)
+ngx_sio_room_join(ngx_sio_socket_t *sk, sio_span_t name)
 {
     ngx_sio_room_t        *room;
     ngx_sio_membership_t  *m;
@@ -142,7 +146,7 @@ failed:
 
 
 ngx_int_t
-ngx_sio_room_leave(ngx_sio_socket_t *sk, ngx_str_t *name)
+ngx_sio_room_leave(ngx_sio_socket_t *sk, sio_span_t name)
 {
     ngx_sio_room_t        *room;
     ngx_sio_membership_t  *m;
@@ -204,7 +208,7 @@ ngx_sio_room_release(ngx_sio_room_t *room)
 
 
 ngx_uint_t
-ngx_sio_room_has(ngx_sio_socket_t *sk, ngx_str_t *name)
+ngx_sio_room_has(ngx_sio_socket_t *sk, sio_span_t name)
 {
     ngx_sio_room_t  *room;
 

@@ -9,6 +9,7 @@
  */
 
 #include "core/ngx_sio_session.h"
+#include "core/ngx_sio_nsp.h"
 #include "core/ngx_sio_stats.h"
 #include "proto/sio_ws.h"
 
@@ -18,7 +19,22 @@
 #define NGX_SIO_TURN_WORK       10000
 #define NGX_SIO_LINGER          30000
 
+#define NGX_SIO_AWAITING_PONG      0x01
+#define NGX_SIO_CONNECTED          0x02
+#define NGX_SIO_WARNED_ROOMS       0x04
+#define NGX_SIO_WARNED_NAMESPACES  0x08
+#define NGX_SIO_WARNED_AUTH        0x10
 
+
+static ngx_sio_session_t *ngx_sio_session_alloc(const ngx_sio_conf_t *conf,
+    const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
+    ngx_str_t *data, ngx_uint_t n);
+static void ngx_sio_session_export_data(ngx_sio_session_t *s, sio_out_t *o);
+static ngx_uint_t ngx_sio_session_import_data(const ngx_sio_conf_t *conf,
+    sio_in_t *in, ngx_str_t *data);
+static void ngx_sio_session_export_queue(ngx_sio_session_t *s, sio_out_t *o);
+static ngx_int_t ngx_sio_session_import_queue(ngx_sio_session_t *s,
+    sio_in_t *in);
 static uint64_t ngx_sio_session_work(void);
 static void ngx_sio_session_turn(ngx_event_t *ev);
 static void ngx_sio_session_finish(ngx_sio_session_t *s);
@@ -32,8 +48,11 @@ static void ngx_sio_session_set_state(ngx_sio_session_t *s,
 #define NGX_SIO_REASON_TEXT(name, text)  ngx_string(text),
 
 ngx_str_t        ngx_sio_reasons[] = { NGX_SIO_REASONS(NGX_SIO_REASON_TEXT) };
-uint64_t         ngx_sio_closed[NGX_SIO_REASON_N];
-ngx_sio_stats_t  ngx_sio_stats;
+ngx_uint_t       ngx_sio_session_reserve;
+void           (*ngx_sio_session_on_end)(ngx_sio_session_t *s);
+
+static ngx_sio_stats_t  ngx_sio_own_stats;
+ngx_sio_stats_t        *ngx_sio_stats = &ngx_sio_own_stats;
 
 static ngx_queue_t  ngx_sio_turn;
 static ngx_event_t  ngx_sio_turn_event;
@@ -50,8 +69,70 @@ ngx_sio_session_init(ngx_cycle_t *cycle)
 }
 
 
+ngx_uint_t
+ngx_sio_session_full(const ngx_sio_conf_t *conf, ngx_str_t *addr)
+{
+    if (ngx_sio_stats->sessions >= ngx_cycle->connection_n) {
+        ngx_sio_count(limit_sessions);
+        ngx_log_error(NGX_LOG_WARN, conf->log, 0,
+                      "sio: session refused: %ui sessions are open, as many "
+                      "as \"worker_connections\", client: %V",
+                      (ngx_uint_t) ngx_sio_stats->sessions, addr);
+        return 1;
+    }
+
+    if (ngx_cycle->free_connection_n < ngx_sio_session_reserve) {
+        ngx_sio_count(limit_sessions);
+        ngx_log_error(NGX_LOG_WARN, conf->log, 0,
+                      "sio: session refused: %ui of \"worker_connections\" "
+                      "are left, %ui are kept for the other workers, "
+                      "client: %V", ngx_cycle->free_connection_n,
+                      ngx_sio_session_reserve, addr);
+        return 1;
+    }
+
+    return 0;
+}
+
+
 ngx_sio_session_t *
 ngx_sio_session_create(const ngx_sio_conf_t *conf,
+    const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
+    ngx_str_t *data, ngx_uint_t n)
+{
+    ngx_sio_session_t  *s;
+
+    if (ngx_sio_session_full(conf, addr)) {
+        return NULL;
+    }
+
+    s = ngx_sio_session_alloc(conf, transport, carrier, addr, data, n);
+    if (s == NULL) {
+        return NULL;
+    }
+
+    if (ngx_sio_registry_new_sid(s->sid) != NGX_OK) {
+        ngx_free(s);
+        return NULL;
+    }
+
+    s->ping_due = ngx_current_msec + conf->ping_interval;
+    s->connect_due = ngx_current_msec + conf->connect_timeout;
+
+    ngx_sio_registry_add_session(s);
+    ngx_sio_count(sessions);
+    ngx_sio_count(handshakes);
+
+    conf->user->open(s);
+
+    ngx_sio_session_set_timer(s);
+
+    return s;
+}
+
+
+static ngx_sio_session_t *
+ngx_sio_session_alloc(const ngx_sio_conf_t *conf,
     const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
     ngx_str_t *data, ngx_uint_t n)
 {
@@ -59,15 +140,6 @@ ngx_sio_session_create(const ngx_sio_conf_t *conf,
     u_char             *p;
     ngx_uint_t          i;
     ngx_sio_session_t  *s;
-
-    if (ngx_sio_stats.sessions >= ngx_cycle->connection_n) {
-        ngx_sio_count(limit_sessions);
-        ngx_log_error(NGX_LOG_WARN, conf->log, 0,
-                      "sio: session refused: %ui sessions are open, as many "
-                      "as \"worker_connections\", client: %V",
-                      (ngx_uint_t) ngx_sio_stats.sessions, addr);
-        return NULL;
-    }
 
     size = sizeof(ngx_sio_session_t) + n * sizeof(ngx_str_t) + addr->len;
 
@@ -83,11 +155,6 @@ ngx_sio_session_create(const ngx_sio_conf_t *conf,
 
     ngx_memzero(s, sizeof(ngx_sio_session_t));
 
-    if (ngx_sio_registry_new_sid(s->sid) != NGX_OK) {
-        ngx_free(s);
-        return NULL;
-    }
-
     s->conf = conf;
     s->transport = transport;
     s->carrier = carrier;
@@ -102,27 +169,279 @@ ngx_sio_session_create(const ngx_sio_conf_t *conf,
     p = ngx_cpymem(p, addr->data, addr->len);
 
     for (i = 0; i < n; i++) {
+
+        if (data[i].data == NULL) {
+            ngx_str_null(&s->data[i]);
+            continue;
+        }
+
         s->data[i].data = p;
         s->data[i].len = data[i].len;
         p = ngx_cpymem(p, data[i].data, data[i].len);
     }
 
-    s->ping_due = ngx_current_msec + conf->ping_interval;
-    s->connect_due = ngx_current_msec + conf->connect_timeout;
-
     s->timer.handler = ngx_sio_session_timeout;
     s->timer.data = s;
     s->timer.log = conf->log;
 
+    return s;
+}
+
+
+void
+ngx_sio_session_export(ngx_sio_session_t *s, sio_out_t *o)
+{
+    ngx_msec_int_t  ping, connect;
+
+    ping = s->ping_due - ngx_current_msec;
+    connect = s->connect_due - ngx_current_msec;
+
+    sio_out_string(o, ngx_sio_span((ngx_str_t *) &s->conf->place));
+    sio_out_bytes(o, s->sid, NGX_SIO_SID_LEN);
+    sio_out_byte(o, (s->awaiting_pong ? NGX_SIO_AWAITING_PONG : 0)
+                    | (s->connected ? NGX_SIO_CONNECTED : 0)
+                    | (s->warned_rooms ? NGX_SIO_WARNED_ROOMS : 0)
+                    | (s->warned_namespaces ? NGX_SIO_WARNED_NAMESPACES : 0)
+                    | (s->warned_auth ? NGX_SIO_WARNED_AUTH : 0));
+    sio_out_u64(o, ngx_max(ping, 0));
+    sio_out_u64(o, ngx_max(connect, 0));
+    sio_out_string(o, ngx_sio_span(&s->addr));
+
+    ngx_sio_session_export_data(s, o);
+    ngx_sio_session_export_queue(s, o);
+
+    s->conf->user->export_(s, o);
+}
+
+
+ngx_sio_session_t *
+ngx_sio_session_import(ngx_sio_app_t *app,
+    const ngx_sio_transport_t *transport, void *carrier, sio_in_t *in)
+{
+    uint8_t                flags;
+    uint64_t               ping, connect;
+    ngx_str_t              addr, data[NGX_SIO_MAX_DATA];
+    sio_span_t             sid, place;
+    ngx_sio_session_t     *s;
+    const ngx_sio_conf_t  *conf;
+
+    place = sio_in_string(in);
+    conf = ngx_sio_app_conf(app, place);
+
+    if (conf == NULL) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "sio: session ended: the present configuration has no "
+                      "location \"%*s\"", place.n, place.p);
+        return NULL;
+    }
+
+    sid = sio_in_bytes(in, NGX_SIO_SID_LEN);
+    flags = sio_in_u8(in);
+    ping = sio_in_u64(in);
+    connect = sio_in_u64(in);
+    addr = ngx_sio_str(sio_in_string(in));
+
+    if (ngx_sio_session_import_data(conf, in, data) != NGX_OK) {
+        return NULL;
+    }
+
+    s = ngx_sio_session_alloc(conf, transport, carrier, &addr, data,
+                              conf->ndata);
+    if (s == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(s->sid, sid.p, NGX_SIO_SID_LEN);
+
+    s->awaiting_pong = (flags & NGX_SIO_AWAITING_PONG) != 0;
+    s->connected = (flags & NGX_SIO_CONNECTED) != 0;
+    s->warned_rooms = (flags & NGX_SIO_WARNED_ROOMS) != 0;
+    s->warned_namespaces = (flags & NGX_SIO_WARNED_NAMESPACES) != 0;
+    s->warned_auth = (flags & NGX_SIO_WARNED_AUTH) != 0;
+
+    s->ping_due = ngx_current_msec + (ngx_msec_t) ping;
+    s->connect_due = ngx_current_msec + (ngx_msec_t) connect;
+
     ngx_sio_registry_add_session(s);
     ngx_sio_count(sessions);
-    ngx_sio_count(handshakes);
 
-    conf->user->open(s);
+    if (ngx_sio_session_import_queue(s, in) != NGX_OK
+        || conf->user->import_(s, in) != NGX_OK
+        || in->bad)
+    {
+        conf->user->drop(s);
+        ngx_sio_session_destroy(s);
+        return NULL;
+    }
 
     ngx_sio_session_set_timer(s);
 
     return s;
+}
+
+
+static void
+ngx_sio_session_export_data(ngx_sio_session_t *s, sio_out_t *o)
+{
+    ngx_uint_t  i;
+
+    sio_out_byte(o, s->ndata);
+
+    for (i = 0; i < s->ndata; i++) {
+        sio_out_string(o, ngx_sio_span(&s->conf->data_names[i]));
+        sio_out_byte(o, s->data[i].data != NULL);
+        sio_out_string(o, ngx_sio_span(&s->data[i]));
+    }
+}
+
+
+/* the configuration that wrote the values may have had others, by name */
+
+static ngx_uint_t
+ngx_sio_session_import_data(const ngx_sio_conf_t *conf, sio_in_t *in,
+    ngx_str_t *data)
+{
+    uint8_t     set;
+    ngx_uint_t  i, n;
+    sio_span_t  name, value;
+
+    ngx_memzero(data, conf->ndata * sizeof(ngx_str_t));
+
+    for (n = sio_in_u8(in); n > 0 && !in->bad; n--) {
+        name = sio_in_string(in);
+        set = sio_in_u8(in);
+        value = sio_in_string(in);
+
+        for (i = 0; i < conf->ndata && set; i++) {
+            if (sio_span_eq(name, ngx_sio_span(&conf->data_names[i]))) {
+                data[i] = ngx_sio_str(value);
+            }
+        }
+    }
+
+    return in->bad ? NGX_ERROR : NGX_OK;
+}
+
+
+static void
+ngx_sio_session_export_queue(ngx_sio_session_t *s, sio_out_t *o)
+{
+    uint32_t         n;
+    ngx_sio_link_t  *link;
+
+    for (n = 0, link = s->out.head; link; link = link->next) {
+        n++;
+    }
+
+    sio_out_u32(o, n);
+
+    for (link = s->out.head; link; link = link->next) {
+        sio_out_u32(o, link->msg->header);
+        sio_out_u32(o, link->msg->frames);
+        sio_out_string(o, (sio_span_t) { link->msg->data, link->msg->len });
+    }
+}
+
+
+static ngx_int_t
+ngx_sio_session_import_queue(ngx_sio_session_t *s, sio_in_t *in)
+{
+    uint32_t        n, header, frames;
+    ngx_int_t       rc;
+    sio_span_t      data;
+    ngx_sio_msg_t  *m;
+
+    for (n = sio_in_u32(in); n > 0; n--) {
+        header = sio_in_u32(in);
+        frames = sio_in_u32(in);
+        data = sio_in_string(in);
+
+        if (in->bad) {
+            return NGX_ERROR;
+        }
+
+        m = ngx_sio_msg_alloc(data.n);
+        if (m == NULL) {
+            return NGX_ERROR;
+        }
+
+        m->header = header;
+        m->frames = frames;
+        ngx_memcpy(m->data, data.p, data.n);
+
+        rc = ngx_sio_queue_push(&s->out, m);
+        ngx_sio_msg_unref(m);
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_sio_session_leave(ngx_sio_session_t *s)
+{
+    s->conf->user->drop(s);
+    s->transport->release(s);
+
+    ngx_sio_session_destroy(s);
+}
+
+
+ngx_int_t
+ngx_sio_session_set_floors(ngx_sio_session_t *s, ngx_sio_floor_t *floors,
+    ngx_uint_t n)
+{
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    s->floors = ngx_alloc(n * sizeof(ngx_sio_floor_t), s->conf->log);
+    if (s->floors == NULL) {
+        ngx_sio_count(memory_errors);
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(s->floors, floors, n * sizeof(ngx_sio_floor_t));
+
+    s->nfloors = n;
+    s->floored = 1;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_sio_session_due(ngx_sio_session_t *s, ngx_sio_origin_t origin,
+    uint64_t number)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < s->nfloors; i++) {
+
+        if (s->floors[i].origin != origin) {
+            continue;
+        }
+
+        if (number <= s->floors[i].number) {
+            return 0;
+        }
+
+        s->floors[i] = s->floors[--s->nfloors];
+
+        if (s->nfloors == 0) {
+            ngx_free(s->floors);
+            s->floors = NULL;
+            s->floored = 0;
+        }
+
+        return 1;
+    }
+
+    return 1;
 }
 
 
@@ -272,8 +591,8 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_sio_reason_t reason)
 static uint64_t
 ngx_sio_session_work(void)
 {
-    return ngx_sio_stats.packets_in + ngx_sio_stats.deliveries
-           + ngx_sio_stats.bytes_in / 64;
+    return ngx_sio_stats->packets_in + ngx_sio_stats->deliveries
+           + ngx_sio_stats->bytes_in / 64;
 }
 
 
@@ -300,12 +619,12 @@ ngx_sio_session_turn(ngx_event_t *ev)
     ngx_queue_t        *q;
     ngx_sio_session_t  *s, *next;
 
-    bytes = ngx_sio_stats.bytes_out + NGX_SIO_TURN_BYTES;
+    bytes = ngx_sio_stats->bytes_out + NGX_SIO_TURN_BYTES;
     work = ngx_sio_session_work() + NGX_SIO_TURN_WORK;
 
     for (n = 0; !ngx_queue_empty(&ngx_sio_turn); n++) {
 
-        if (n == NGX_SIO_TURN_SESSIONS || ngx_sio_stats.bytes_out > bytes
+        if (n == NGX_SIO_TURN_SESSIONS || ngx_sio_stats->bytes_out > bytes
             || ngx_sio_session_work() > work)
         {
             ngx_post_event(ev, &ngx_posted_next_events);
@@ -356,7 +675,7 @@ ngx_sio_session_finish(ngx_sio_session_t *s)
 
     s->conf->user->close(s);
 
-    ngx_sio_closed[s->reason]++;
+    ngx_sio_stats->closed[s->reason]++;
 
     ngx_sio_session_log(NGX_LOG_INFO, s, "session ended: %V, %s",
                         &ngx_sio_reasons[s->reason], s->transport->name);
@@ -365,6 +684,14 @@ ngx_sio_session_finish(ngx_sio_session_t *s)
 
     if (rc == NGX_AGAIN) {
         ngx_sio_session_set_state(s, NGX_SIO_SESSION_LINGERING);
+
+        /* unless the client has stopped polling, or no request can come */
+
+        if (s->taken || s->reason == NGX_SIO_SHUTTING_DOWN) {
+            ngx_sio_session_forget(s);
+            return;
+        }
+
         ngx_add_timer(&s->timer, NGX_SIO_LINGER);
         return;
     }
@@ -395,6 +722,14 @@ ngx_sio_session_destroy(ngx_sio_session_t *s)
 
     if (s->timer.timer_set) {
         ngx_del_timer(&s->timer);
+    }
+
+    if (s->floors) {
+        ngx_free(s->floors);
+    }
+
+    if (s->foreign) {
+        ngx_sio_session_on_end(s);
     }
 
     ngx_sio_queue_clear(&s->out);

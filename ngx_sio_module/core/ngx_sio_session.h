@@ -9,31 +9,7 @@
 #include "core/ngx_sio_msg.h"
 #include "core/ngx_sio_registry.h"
 #include "proto/sio_eio.h"
-
-
-/* why a session or a socket ended; the texts are those of Node.js */
-
-#define NGX_SIO_REASONS(X)                                                    \
-    X(NONE, "none")                                                           \
-    X(CLIENT_DISCONNECT, "client namespace disconnect")                       \
-    X(SERVER_DISCONNECT, "server namespace disconnect")                       \
-    X(TRANSPORT_CLOSE, "transport close")                                     \
-    X(TRANSPORT_ERROR, "transport error")                                     \
-    X(PING_TIMEOUT, "ping timeout")                                           \
-    X(PARSE_ERROR, "parse error")                                             \
-    X(FORCED_CLOSE, "forced close")                                           \
-    X(FORCED_SERVER_CLOSE, "forced server close")                             \
-    X(SHUTTING_DOWN, "server shutting down")
-
-#define NGX_SIO_REASON_ENUM(name, text)  NGX_SIO_##name,
-
-typedef enum {
-    NGX_SIO_REASONS(NGX_SIO_REASON_ENUM)
-    NGX_SIO_REASON_N
-} ngx_sio_reason_t;
-
-extern ngx_str_t  ngx_sio_reasons[NGX_SIO_REASON_N];
-extern uint64_t   ngx_sio_closed[NGX_SIO_REASON_N];    /* sessions ended */
+#include "proto/sio_wire.h"
 
 
 typedef enum {
@@ -93,9 +69,29 @@ struct ngx_sio_user_s {
     /* removes what has left since the last turn; called from the turn */
     void        (*sweep)(ngx_sio_session_t *s);
 
+    /*
+     * For a session that changes its worker: writes what it has here;
+     * restores that in a new session, NGX_ERROR if it is not valid or there
+     * is no memory; frees it without a word to anybody.
+     */
+    void        (*export_)(ngx_sio_session_t *s, sio_out_t *o);
+    ngx_int_t   (*import_)(ngx_sio_session_t *s, sio_in_t *in);
+    void        (*drop)(ngx_sio_session_t *s);
+
     /* the session ended with s->reason; frees all that it has there */
     void        (*close)(ngx_sio_session_t *s);
 };
+
+
+/*
+ * What a session was given before it came to this worker: of the origin's
+ * numbered operations those up to number.
+ */
+
+typedef struct {
+    ngx_sio_origin_t              origin;
+    uint64_t                      number;
+} ngx_sio_floor_t;
 
 
 /* a binary packet whose attachments have not all come */
@@ -118,6 +114,9 @@ struct ngx_sio_session_s {
     unsigned                      connected:1;   /* ever had a socket */
     unsigned                      sweep:1;       /* a socket has left */
     unsigned                      silent:1;      /* no packet may be sent */
+    unsigned                      floored:1;     /* there are floors */
+    unsigned                      taken:1;       /* another worker wants it */
+    unsigned                      foreign:1;     /* it came from another one */
     unsigned                      warned_rooms:1;    /* logged once each */
     unsigned                      warned_namespaces:1;
     unsigned                      warned_auth:1;
@@ -130,6 +129,9 @@ struct ngx_sio_session_s {
 
     const ngx_sio_transport_t    *probe_transport;
     void                         *probe;         /* of an upgrade under way */
+
+    ngx_sio_floor_t              *floors;        /* bound: live workers */
+    ngx_uint_t                    nfloors;
 
     ngx_str_t                     addr;          /* the client's, as text */
     ngx_str_t                    *data;          /* values of sio_data */
@@ -154,13 +156,68 @@ void ngx_sio_session_init(ngx_cycle_t *cycle);
  * takes    addr: the client's address as text, copied
  *          data: n values of sio_data, copied; n is at most 255
  * owns     carrier belongs to the transport
- * returns  NULL if there is no memory or there are as many sessions as
- *          worker_connections (logged, counted)
+ * returns  NULL if there is no memory or ngx_sio_session_full (counted)
  * may      call the user's open, which may close s
  */
 ngx_sio_session_t *ngx_sio_session_create(const ngx_sio_conf_t *conf,
     const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
     ngx_str_t *data, ngx_uint_t n);
+
+/*
+ * Tells if no further session can be taken: there are as many as
+ * worker_connections, or the connections left are kept for the links to
+ * other workers (logged, counted).
+ *
+ * takes    addr: the client's address as text
+ */
+ngx_uint_t ngx_sio_session_full(const ngx_sio_conf_t *conf, ngx_str_t *addr);
+
+/* is told of the end of each session that came from another worker */
+
+extern void  (*ngx_sio_session_on_end)(ngx_sio_session_t *s);
+
+/* connections that sessions must leave free */
+
+extern ngx_uint_t  ngx_sio_session_reserve;
+
+/* Writes all that a session is, for another worker; nothing has just left. */
+void ngx_sio_session_export(ngx_sio_session_t *s, sio_out_t *o);
+
+/*
+ * Makes a session of what another worker wrote, of the location where it was
+ * opened.  It is not flushed yet.
+ *
+ * takes    transport, carrier: as for ngx_sio_session_create
+ *          in: borrowed
+ * returns  NULL if there is no memory (counted), there is no such location
+ *          (logged) or in is not valid
+ */
+ngx_sio_session_t *ngx_sio_session_import(ngx_sio_app_t *app,
+    const ngx_sio_transport_t *transport, void *carrier, sio_in_t *in);
+
+/*
+ * Frees a session that another worker has now; its transport lets go of it,
+ * no rule runs.
+ *
+ * takes    s: open, without a probe
+ */
+void ngx_sio_session_leave(ngx_sio_session_t *s);
+
+/*
+ * Sets what a session was given before it came.
+ *
+ * takes    floors: n of them, copied
+ * returns  NGX_ERROR if there is no memory (counted)
+ */
+ngx_int_t ngx_sio_session_set_floors(ngx_sio_session_t *s,
+    ngx_sio_floor_t *floors, ngx_uint_t n);
+
+/*
+ * Tells if a session is still to be given a numbered operation; a floor that
+ * was passed is dropped.
+ */
+ngx_uint_t ngx_sio_session_due(ngx_sio_session_t *s, ngx_sio_origin_t origin,
+    uint64_t number);
 
 /*
  * Appends the open packet of s (Engine.IO 4, handshake).

@@ -66,12 +66,28 @@ static ngx_uint_t ngx_sio_socket_reserved(sio_span_t token);
 static ngx_sio_socket_t *ngx_sio_socket_create(ngx_sio_session_t *s,
     ngx_sio_nsp_conf_t *conf, ngx_str_t *name, sio_span_t auth);
 static void ngx_sio_socket_free(ngx_sio_socket_t *sk);
+static void ngx_sio_socket_add(ngx_sio_socket_t *sk);
 static ngx_sio_socket_t *ngx_sio_socket_find(ngx_sio_session_t *s,
+    sio_span_t nsp);
+static void ngx_sio_socket_send_disconnect(ngx_sio_session_t *s,
     sio_span_t nsp);
 static void ngx_sio_socket_open(ngx_sio_session_t *s);
 static void ngx_sio_socket_sweep(ngx_sio_session_t *s);
 static void ngx_sio_socket_end(ngx_sio_session_t *s);
 static void ngx_sio_socket_destroy(ngx_sio_socket_t *sk);
+static void ngx_sio_socket_remove(ngx_sio_socket_t *sk);
+
+static void ngx_sio_socket_export(ngx_sio_session_t *s, sio_out_t *o);
+static void ngx_sio_socket_export_partial(ngx_sio_partial_t *partial,
+    sio_out_t *o);
+static ngx_int_t ngx_sio_socket_import(ngx_sio_session_t *s, sio_in_t *in);
+static ngx_int_t ngx_sio_socket_import_partial(ngx_sio_session_t *s,
+    sio_in_t *in);
+static ngx_int_t ngx_sio_socket_import_one(ngx_sio_session_t *s,
+    sio_in_t *in);
+static ngx_int_t ngx_sio_socket_import_unknown(ngx_sio_session_t *s,
+    sio_span_t nsp, sio_in_t *in);
+static void ngx_sio_socket_drop(ngx_sio_session_t *s);
 
 static void ngx_sio_plain_open(ngx_sio_session_t *s);
 static ngx_int_t ngx_sio_plain_message(ngx_sio_session_t *s, sio_span_t data,
@@ -82,6 +98,9 @@ const ngx_sio_user_t  ngx_sio_socket_user = {
     ngx_sio_socket_message,
     ngx_sio_socket_open,
     ngx_sio_socket_sweep,
+    ngx_sio_socket_export,
+    ngx_sio_socket_import,
+    ngx_sio_socket_drop,
     ngx_sio_socket_end
 };
 
@@ -89,6 +108,9 @@ const ngx_sio_user_t  ngx_sio_plain_user = {
     ngx_sio_plain_message,
     ngx_sio_plain_open,
     ngx_sio_socket_sweep,
+    ngx_sio_socket_export,
+    ngx_sio_socket_import,
+    ngx_sio_socket_drop,
     ngx_sio_socket_end
 };
 
@@ -718,26 +740,17 @@ ngx_sio_socket_free(ngx_sio_socket_t *sk)
 void
 ngx_sio_socket_admit(ngx_sio_socket_t *sk)
 {
-    sio_out_t            o;
-    sio_packet_t         p;
-    ngx_sio_msg_t       *m;
-    ngx_sio_session_t   *s;
-    ngx_sio_socket_t   **last;
-    u_char               json[sizeof("{\"sid\":\"\"}") + NGX_SIO_ID_LEN];
+    sio_out_t           o;
+    sio_packet_t        p;
+    ngx_sio_msg_t      *m;
+    ngx_sio_session_t  *s;
+    u_char              json[sizeof("{\"sid\":\"\"}") + NGX_SIO_ID_LEN];
 
     s = sk->session;
 
-    for (last = &s->sockets; *last; last = &(*last)->next) { /* void */ }
-
-    *last = sk;
-
-    ngx_queue_insert_tail(&sk->nsp->sockets, &sk->queue);
-    sk->nsp->n++;
-
-    ngx_sio_registry_add_socket(sk);
+    ngx_sio_socket_add(sk);
     ngx_sio_session_connected(s);
 
-    ngx_sio_count(sockets);
     ngx_sio_count(connects);
 
     if (s->conf->user == &ngx_sio_plain_user) {
@@ -766,6 +779,27 @@ ngx_sio_socket_admit(ngx_sio_socket_t *sk)
 }
 
 
+static void
+ngx_sio_socket_add(ngx_sio_socket_t *sk)
+{
+    ngx_sio_socket_t  **last;
+
+    last = &sk->session->sockets;
+
+    while (*last) {
+        last = &(*last)->next;
+    }
+
+    *last = sk;
+
+    ngx_queue_insert_tail(&sk->nsp->sockets, &sk->queue);
+    sk->nsp->n++;
+
+    ngx_sio_registry_add_socket(sk);
+    ngx_sio_count(sockets);
+}
+
+
 void
 ngx_sio_socket_refuse(ngx_sio_socket_t *sk, sio_span_t json)
 {
@@ -780,8 +814,6 @@ ngx_sio_socket_refuse(ngx_sio_socket_t *sk, sio_span_t json)
 void
 ngx_sio_socket_close(ngx_sio_socket_t *sk, ngx_sio_reason_t reason)
 {
-    sio_packet_t        p;
-    ngx_sio_msg_t      *m;
     ngx_sio_session_t  *s;
 
     if (sk->reason != NGX_SIO_NONE) {
@@ -799,20 +831,30 @@ ngx_sio_socket_close(ngx_sio_socket_t *sk, ngx_sio_reason_t reason)
     s->sweep = 1;
 
     if (reason == NGX_SIO_SERVER_DISCONNECT) {
-        ngx_memzero(&p, sizeof(sio_packet_t));
-
-        p.type = SIO_DISCONNECT;
-        p.nsp = ngx_sio_span(&sk->nsp->sn.str);
-
-        m = ngx_sio_msg_packet(&p, NULL, 0);
-
-        if (m) {
-            ngx_sio_session_send(s, m, 0);
-            ngx_sio_msg_unref(m);
-        }
+        ngx_sio_socket_send_disconnect(s, ngx_sio_span(&sk->nsp->sn.str));
     }
 
     ngx_sio_session_post(s);
+}
+
+
+static void
+ngx_sio_socket_send_disconnect(ngx_sio_session_t *s, sio_span_t nsp)
+{
+    sio_packet_t    p;
+    ngx_sio_msg_t  *m;
+
+    ngx_memzero(&p, sizeof(sio_packet_t));
+
+    p.type = SIO_DISCONNECT;
+    p.nsp = nsp;
+
+    m = ngx_sio_msg_packet(&p, NULL, 0);
+
+    if (m) {
+        ngx_sio_session_send(s, m, 0);
+        ngx_sio_msg_unref(m);
+    }
 }
 
 
@@ -872,6 +914,13 @@ ngx_sio_socket_destroy(ngx_sio_socket_t *sk)
 {
     sk->session->conf->application->disconnect(sk);
 
+    ngx_sio_socket_remove(sk);
+}
+
+
+static void
+ngx_sio_socket_remove(ngx_sio_socket_t *sk)
+{
     ngx_sio_room_leave_all(sk);
     ngx_sio_registry_remove_socket(sk);
 
@@ -881,6 +930,223 @@ ngx_sio_socket_destroy(ngx_sio_socket_t *sk)
 
     ngx_sio_uncount(sockets);
     ngx_sio_socket_free(sk);
+}
+
+
+static void
+ngx_sio_socket_export(ngx_sio_session_t *s, sio_out_t *o)
+{
+    uint32_t               n;
+    ngx_rbtree_node_t     *node;
+    ngx_sio_socket_t      *sk;
+    ngx_sio_membership_t  *m;
+
+    sio_out_byte(o, s->partial != NULL);
+
+    if (s->partial) {
+        ngx_sio_socket_export_partial(s->partial, o);
+    }
+
+    for (n = 0, sk = s->sockets; sk; sk = sk->next) {
+        n++;
+    }
+
+    sio_out_u32(o, n);
+
+    for (sk = s->sockets; sk; sk = sk->next) {
+        sio_out_string(o, ngx_sio_span(&sk->nsp->sn.str));
+        sio_out_bytes(o, sk->id, NGX_SIO_ID_LEN);
+        sio_out_string(o, sk->auth ? ngx_sio_span(sk->auth) : sio_span_null);
+
+        sio_out_u32(o, sk->rooms ? sk->rooms->n : 0);
+
+        if (sk->rooms == NULL || sk->rooms->n == 0) {
+            continue;
+        }
+
+        for (node = ngx_rbtree_min(sk->rooms->tree.root,
+                                   sk->rooms->tree.sentinel);
+             node;
+             node = ngx_rbtree_next(&sk->rooms->tree, node))
+        {
+            m = (ngx_sio_membership_t *) node;
+            sio_out_string(o, ngx_sio_span(&m->room->sn.str));
+        }
+    }
+}
+
+
+static void
+ngx_sio_socket_export_partial(ngx_sio_partial_t *partial, sio_out_t *o)
+{
+    ngx_uint_t  i;
+
+    sio_out_byte(o, partial->packet.type);
+    sio_out_byte(o, partial->packet.has_id);
+    sio_out_byte(o, partial->in_order);
+    sio_out_u64(o, partial->packet.id);
+    sio_out_u32(o, partial->packet.attachments);
+    sio_out_string(o, partial->packet.nsp);
+    sio_out_string(o, partial->packet.json);
+
+    sio_out_u32(o, partial->got);
+
+    for (i = 0; i < partial->got; i++) {
+        sio_out_string(o, partial->attachments[i]);
+    }
+}
+
+
+static ngx_int_t
+ngx_sio_socket_import(ngx_sio_session_t *s, sio_in_t *in)
+{
+    uint32_t  n;
+
+    if (sio_in_u8(in) && ngx_sio_socket_import_partial(s, in) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (n = sio_in_u32(in); n > 0; n--) {
+        if (ngx_sio_socket_import_one(s, in) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_sio_socket_import_partial(ngx_sio_session_t *s, sio_in_t *in)
+{
+    uint32_t      n;
+    sio_packet_t  p;
+    ngx_uint_t    in_order;
+    sio_span_t    data;
+
+    ngx_memzero(&p, sizeof(sio_packet_t));
+
+    p.type = sio_in_u8(in);
+    p.has_id = sio_in_u8(in);
+    in_order = sio_in_u8(in);
+    p.id = sio_in_u64(in);
+    p.attachments = sio_in_u32(in);
+    p.nsp = sio_in_string(in);
+    p.json = sio_in_string(in);
+
+    n = sio_in_u32(in);
+
+    if (in->bad || p.attachments > NGX_SIO_MAX_ATTACHMENTS
+        || n >= p.attachments
+        || ngx_sio_socket_partial(s, &p, in_order) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    while (n--) {
+        data = sio_in_string(in);
+
+        if (in->bad || ngx_sio_socket_attachment(s, data) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_sio_socket_import_one(ngx_sio_session_t *s, sio_in_t *in)
+{
+    uint32_t             n;
+    ngx_str_t            name;
+    sio_span_t           nsp, id, auth, room;
+    ngx_sio_socket_t    *sk;
+    ngx_sio_nsp_conf_t  *nc;
+
+    nsp = sio_in_string(in);
+
+    if (in->bad) {
+        return NGX_ERROR;
+    }
+
+    name = ngx_sio_str(nsp);
+    nc = ngx_sio_nsp_match(s->conf, &name);
+
+    if (nc == NULL) {
+        return ngx_sio_socket_import_unknown(s, nsp, in);
+    }
+
+    id = sio_in_bytes(in, NGX_SIO_ID_LEN);
+    auth = sio_in_string(in);
+
+    if (in->bad) {
+        return NGX_ERROR;
+    }
+
+    sk = ngx_sio_socket_create(s, nc, &name, auth);
+    if (sk == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(sk->id, id.p, NGX_SIO_ID_LEN);
+    ngx_sio_socket_add(sk);
+
+    for (n = sio_in_u32(in); n > 0; n--) {
+        room = sio_in_string(in);
+
+        if (in->bad || ngx_sio_room_join(sk, room) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* a namespace that this worker's configuration does not have */
+
+static ngx_int_t
+ngx_sio_socket_import_unknown(ngx_sio_session_t *s, sio_span_t nsp,
+    sio_in_t *in)
+{
+    uint32_t  n;
+
+    (void) sio_in_bytes(in, NGX_SIO_ID_LEN);
+    (void) sio_in_string(in);
+
+    for (n = sio_in_u32(in); n > 0 && !in->bad; n--) {
+        (void) sio_in_string(in);
+    }
+
+    if (in->bad) {
+        return NGX_ERROR;
+    }
+
+    ngx_sio_session_log(NGX_LOG_INFO, s,
+                        "namespace left: the present configuration does not "
+                        "have it");
+    ngx_sio_socket_send_disconnect(s, nsp);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_sio_socket_drop(ngx_sio_session_t *s)
+{
+    ngx_sio_socket_t  *sk;
+
+    if (s->partial) {
+        ngx_sio_socket_free_partial(s);
+    }
+
+    while (s->sockets) {
+        sk = s->sockets;
+        s->sockets = sk->next;
+
+        ngx_sio_socket_remove(sk);
+    }
 }
 
 

@@ -155,10 +155,10 @@ ngx_int_t ngx_sio_socket_renumber(sio_span_t in, sio_span_t *attachments,
 /* Tells if name is the id of sk. */
 
 static ngx_inline ngx_uint_t
-ngx_sio_socket_is(ngx_sio_socket_t *sk, ngx_str_t *name)
+ngx_sio_socket_is(ngx_sio_socket_t *sk, sio_span_t name)
 {
-    return name->len == NGX_SIO_ID_LEN
-           && ngx_memcmp(sk->id, name->data, NGX_SIO_ID_LEN) == 0;
+    return name.n == NGX_SIO_ID_LEN
+           && ngx_memcmp(sk->id, name.p, NGX_SIO_ID_LEN) == 0;
 }
 
 

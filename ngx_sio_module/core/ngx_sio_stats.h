@@ -17,7 +17,11 @@
     X(namespaces)                                                             \
     X(rooms)                                                                  \
     X(messages)                /* encoded messages in memory */               \
-    X(queued)                  /* references to them that wait */
+    X(queued)                  /* references to them that wait */             \
+    X(links)                   /* streams to other workers */                \
+    X(relays_held)             /* requests held for other workers' sessions */\
+    X(moves_pending)           /* upgrades of other workers' sessions */      \
+    X(bus_unsent)              /* bytes that wait for other workers */
 
 #define NGX_SIO_COUNTERS(X)                                                   \
     X(handshakes)                                                             \
@@ -33,7 +37,7 @@
     X(events_unhandled)        /* of them those without a rule */             \
     X(acks_sent)                                                              \
     X(acks_unknown)            /* acknowledgements nobody waits for */        \
-    X(emits)                   /* emit operations applied */                  \
+    X(emits)                   /* emit operations of rules and the API */     \
     X(deliveries)              /* packets queued for recipients */            \
     X(volatile_dropped)                                                       \
     X(names_invalid)           /* rule values that are no name */             \
@@ -53,6 +57,21 @@
     X(limit_data)                                                             \
     X(connect_timeouts)                                                       \
     X(upgrade_timeouts)                                                       \
+    X(moves)                   /* sessions taken over from other workers */   \
+    X(moves_replayed)          /* of them those with an op in the log */      \
+    X(moves_failed)                                                           \
+    X(relays)                  /* requests passed to other workers */         \
+    X(relayed)                 /* requests that came from other workers */    \
+    X(ops_published)           /* ops numbered for all workers */             \
+    X(questions)               /* asked of all workers */                     \
+    X(questions_partial)       /* of them those not answered by all */        \
+    X(bus_messages_out)        /* one for each other worker */                \
+    X(bus_messages_in)                                                        \
+    X(bus_bytes_out)                                                          \
+    X(bus_bytes_in)                                                           \
+    X(bus_cuts)                /* links cut because a worker lagged */        \
+    X(bus_lags)                /* times that this worker was cut off */       \
+    X(bus_errors)              /* what other workers sent and was refused */  \
     X(memory_errors)           /* allocations that failed */
 
 
@@ -61,15 +80,18 @@
 typedef struct {
     NGX_SIO_GAUGES(NGX_SIO_STATS_FIELD)
     NGX_SIO_COUNTERS(NGX_SIO_STATS_FIELD)
+    uint64_t  closed[NGX_SIO_REASON_N];    /* sessions ended */
 } ngx_sio_stats_t;
 
 
-extern ngx_sio_stats_t  ngx_sio_stats;
+/* this worker's, in memory that all workers share */
 
-#define ngx_sio_count(name)      (ngx_sio_stats.name++)
-#define ngx_sio_uncount(name)    (ngx_sio_stats.name--)
-#define ngx_sio_add(name, n)     (ngx_sio_stats.name += (n))
-#define ngx_sio_sub(name, n)     (ngx_sio_stats.name -= (n))
+extern ngx_sio_stats_t  *ngx_sio_stats;
+
+#define ngx_sio_count(name)      (ngx_sio_stats->name++)
+#define ngx_sio_uncount(name)    (ngx_sio_stats->name--)
+#define ngx_sio_add(name, n)     (ngx_sio_stats->name += (n))
+#define ngx_sio_sub(name, n)     (ngx_sio_stats->name -= (n))
 
 
 #endif /* NGX_SIO_STATS_H */

@@ -69,11 +69,31 @@ typedef struct {
     ngx_http_sio_rules_t         *rules;      /* of "/" */
     ngx_array_t                   namespaces; /* ngx_sio_nsp_conf_t as
                                                  written */
+
+    ngx_uint_t                    api;        /* "sio_api" is there, */
+    ngx_sio_app_t                *api_app;    /* for this app */
 } ngx_http_sio_loc_conf_t;
+
+
+/* a location with "sio" or "sio_api" */
+
+typedef struct {
+    ngx_http_core_srv_conf_t     *server;
+    ngx_http_core_loc_conf_t     *location;
+    ngx_http_sio_loc_conf_t      *conf;
+} ngx_http_sio_place_t;
 
 
 typedef struct {
     ngx_array_t                   apps;       /* ngx_sio_app_t * */
+    ngx_array_t                   places;     /* ngx_http_sio_place_t */
+    ngx_array_t                   apis;       /* ngx_http_sio_place_t */
+
+    ngx_str_t                     bus_path;
+    size_t                        bus_buffer;
+    size_t                        zone_size;
+    ngx_shm_zone_t               *zone;
+
     ngx_uint_t                    used;       /* some location has "sio" */
 } ngx_http_sio_main_conf_t;
 
@@ -93,6 +113,9 @@ typedef enum {
  * and adds the CORS headers where they are due.
  */
 ngx_http_sio_origin_e ngx_http_sio_origin(ngx_http_request_t *r);
+
+/* Logs and counts that a request was refused for its Origin. */
+void ngx_http_sio_log_origin(ngx_http_request_t *r);
 
 /*
  * Finds a request header by its name in any case.
@@ -130,6 +153,46 @@ ngx_int_t ngx_http_sio_send(ngx_http_request_t *r, ngx_uint_t status,
 /* Answers with an Engine.IO error: JSON, or plain and closed for upgrades. */
 ngx_int_t ngx_http_sio_send_error(ngx_http_request_t *r, sio_eio_error_t code,
     ngx_uint_t upgrade);
+
+/* Answers a POST of long-polling whose packets were handled. */
+ngx_int_t ngx_http_sio_send_ok(ngx_http_request_t *r);
+
+/* Answers a GET of long-polling; body lives as long as r. */
+ngx_int_t ngx_http_sio_send_payload(ngx_http_request_t *r, ngx_str_t *body);
+
+/* Answers with a status and no body. */
+ngx_int_t ngx_http_sio_send_empty(ngx_http_request_t *r, ngx_uint_t status);
+
+/* Has a client that goes while its request is held seen at once. */
+ngx_int_t ngx_http_sio_watch(ngx_http_request_t *r);
+
+/*
+ * Tells if the connection failed before all of the answer was written.  What
+ * happens to it later, in nginx's lingering close, is nobody's loss.
+ */
+ngx_uint_t ngx_http_sio_broken(ngx_http_request_t *r);
+
+/*
+ * Gives a body that was read in one piece, writable.
+ *
+ * takes    body: its length is set in any case
+ * returns  NGX_OK, NGX_DECLINED if it has more than max bytes, NGX_ERROR
+ */
+ngx_int_t ngx_http_sio_gather_body(ngx_http_request_t *r, size_t max,
+    sio_span_t *body);
+
+/* Tells if the body is announced as application/octet-stream. */
+ngx_uint_t ngx_http_sio_octet_stream(ngx_http_request_t *r);
+
+/*
+ * Holds a request until the other workers know this one, and handles it
+ * again then.
+ *
+ * takes    handler: a content handler
+ * returns  what a content handler returns
+ */
+ngx_int_t ngx_http_sio_park(ngx_http_request_t *r,
+    ngx_http_handler_pt handler);
 
 /*
  * Tells if the request is a WebSocket handshake that can be accepted.

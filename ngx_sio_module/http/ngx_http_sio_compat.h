@@ -18,5 +18,17 @@
 #define ngx_http_sio_header_last(h)
 #endif
 
+/* the location of allow and deny, which no header of nginx declares */
+
+typedef struct {
+    ngx_array_t                  *rules;
+#if (NGX_HAVE_INET6)
+    ngx_array_t                  *rules6;
+#endif
+#if (NGX_HAVE_UNIX_DOMAIN)
+    ngx_array_t                  *rules_un;
+#endif
+} ngx_http_sio_access_t;
+
 
 #endif /* NGX_HTTP_SIO_COMPAT_H */

@@ -1,12 +1,18 @@
 /*
  * The entry of each request: parses the query, finds the session, refuses
  * what Node.js refuses with its code and in its order, and hands what is
- * left to polling or WebSocket.
+ * left to polling or WebSocket, or to the worker that has the session.  There
+ * it comes in again, by ngx_http_sio_relayed or ngx_http_sio_judge, and is
+ * verified by the same rules.
  */
 
 #include "http/ngx_http_sio_handler.h"
 #include "http/ngx_http_sio_polling.h"
+#include "http/ngx_http_sio_relay.h"
 #include "http/ngx_http_sio_websocket.h"
+#include "cluster/ngx_sio_bus.h"
+#include "cluster/ngx_sio_handover.h"
+#include "core/ngx_sio_nsp.h"
 #include "core/ngx_sio_stats.h"
 
 
@@ -18,6 +24,8 @@
 typedef struct {
     sio_eio_query_t             query;
     ngx_sio_session_t          *session;  /* NULL: a handshake */
+    ngx_sio_origin_t            owner;    /* not 0: of a session elsewhere */
+    ngx_uint_t                  moved;    /* a session that was here */
     ngx_http_sio_origin_e       origin;
     ngx_uint_t                  upgrade;
 } ngx_http_sio_request_t;
@@ -27,13 +35,31 @@ static ngx_int_t ngx_http_sio_preflight(ngx_http_request_t *r,
     ngx_http_sio_origin_e origin);
 static ngx_int_t ngx_http_sio_verify(ngx_http_request_t *r,
     ngx_http_sio_request_t *sr);
-static ngx_int_t ngx_http_sio_verify_session(ngx_http_sio_request_t *sr);
+static ngx_uint_t ngx_http_sio_find(ngx_http_request_t *r,
+    ngx_http_sio_request_t *sr);
+static ngx_int_t ngx_http_sio_verify_session(ngx_sio_session_t *s,
+    ngx_uint_t version, ngx_uint_t polling, ngx_uint_t upgrade);
 static ngx_int_t ngx_http_sio_verify_handshake(ngx_http_request_t *r,
     ngx_http_sio_request_t *sr);
+static ngx_int_t ngx_http_sio_elsewhere(ngx_http_request_t *r,
+    ngx_http_sio_request_t *sr, ngx_int_t valid);
+static ngx_int_t ngx_http_sio_accept(ngx_http_request_t *r,
+    ngx_sio_handover_t *h);
 static ngx_int_t ngx_http_sio_upgrade(ngx_http_request_t *r,
     ngx_http_sio_request_t *sr, ngx_int_t valid);
+static ngx_uint_t ngx_http_sio_upgradable(ngx_sio_session_t *s);
+static void ngx_http_sio_relayed(ngx_sio_remote_t *remote,
+    ngx_sio_poll_request_t *request);
 static ngx_int_t ngx_http_sio_eval_data(ngx_http_request_t *r,
     ngx_str_t **data, ngx_uint_t *n);
+
+
+const ngx_sio_poller_t  ngx_http_sio_poller = {
+    ngx_http_sio_relayed,
+    ngx_http_sio_polling_remote_body,
+    ngx_http_sio_polling_remote_finished,
+    ngx_http_sio_polling_remote_release
+};
 
 
 ngx_int_t
@@ -51,13 +77,18 @@ ngx_http_sio_handler(ngx_http_request_t *r)
         return NGX_HTTP_NOT_FOUND;
     }
 
+    if (!ngx_sio_bus_ready()) {
+        return ngx_http_sio_park(r, ngx_http_sio_handler);
+    }
+
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
 
     valid = ngx_http_sio_handshake_check(r);
 
+    ngx_memzero(&sr, sizeof(ngx_http_sio_request_t));
+
     sr.upgrade = (valid != NGX_DECLINED);
     sr.origin = ngx_http_sio_origin(r);
-    sr.session = NULL;
 
     if (r->method == NGX_HTTP_OPTIONS && slcf->origins) {
         return ngx_http_sio_preflight(r, sr.origin);
@@ -72,6 +103,10 @@ ngx_http_sio_handler(ngx_http_request_t *r)
 
         return rc == NGX_OK ? ngx_http_sio_send_error(r, code, sr.upgrade)
                             : rc;
+    }
+
+    if (sr.owner) {
+        return ngx_http_sio_elsewhere(r, &sr, valid);
     }
 
     if (sr.upgrade) {
@@ -137,7 +172,6 @@ static ngx_int_t
 ngx_http_sio_verify(ngx_http_request_t *r, ngx_http_sio_request_t *sr)
 {
     ngx_int_t                 code;
-    ngx_str_t                 host;
     ngx_http_sio_loc_conf_t  *slcf;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
@@ -151,13 +185,21 @@ ngx_http_sio_verify(ngx_http_request_t *r, ngx_http_sio_request_t *sr)
     }
 
     if (sr->query.sid.n) {
-        sr->session = ngx_sio_registry_session(slcf->core.app, sr->query.sid);
 
-        if (sr->session == NULL) {
+        if (!ngx_http_sio_find(r, sr)) {
             return SIO_EIO_UNKNOWN_SID;
         }
 
-        code = ngx_http_sio_verify_session(sr);
+        /* its owner verifies the rest */
+
+        if (sr->owner) {
+            return NGX_HTTP_SIO_ACCEPTED;
+        }
+
+        code = ngx_http_sio_verify_session(sr->session,
+                               sr->query.eio == NGX_HTTP_SIO_PROTOCOL,
+                               sr->query.transport == SIO_EIO_POLLING,
+                               sr->upgrade);
 
     } else {
         code = ngx_http_sio_verify_handshake(r, sr);
@@ -166,17 +208,11 @@ ngx_http_sio_verify(ngx_http_request_t *r, ngx_http_sio_request_t *sr)
     if (code == NGX_HTTP_SIO_ACCEPTED
         && sr->origin == NGX_HTTP_SIO_ORIGIN_REFUSED)
     {
-        ngx_sio_count(origins_refused);
-
-        host = r->headers_in.server;
-        ngx_http_sio_log(NGX_LOG_WARN, r,
-                         "request refused: its \"Origin\" is neither this "
-                         "host, \"%V\", nor named by \"sio_allow_origin\"",
-                         &host);
+        ngx_http_sio_log_origin(r);
         return SIO_EIO_FORBIDDEN;
     }
 
-    if (code == NGX_HTTP_SIO_ACCEPTED && sr->session == NULL
+    if (code == NGX_HTTP_SIO_ACCEPTED && sr->query.sid.n == 0
         && sr->query.eio != NGX_HTTP_SIO_PROTOCOL)
     {
         return SIO_EIO_UNSUPPORTED_VERSION;
@@ -186,25 +222,57 @@ ngx_http_sio_verify(ngx_http_request_t *r, ngx_http_sio_request_t *sr)
 }
 
 
-static ngx_int_t
-ngx_http_sio_verify_session(ngx_http_sio_request_t *sr)
+/* here, or with another worker that lives */
+
+static ngx_uint_t
+ngx_http_sio_find(ngx_http_request_t *r, ngx_http_sio_request_t *sr)
 {
-    ngx_sio_session_t  *s;
+    ngx_sio_origin_t          owner;
+    ngx_http_sio_loc_conf_t  *slcf;
 
-    s = sr->session;
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
 
+    sr->session = ngx_sio_registry_session(slcf->core.app, sr->query.sid);
+
+    if (sr->session) {
+        return 1;
+    }
+
+    if (ngx_sio_handover_moved(slcf->core.app, sr->query.sid)) {
+        sr->moved = 1;
+        return 1;
+    }
+
+    owner = ngx_sio_registry_owner(sr->query.sid);
+
+    if (owner == 0 || !ngx_sio_bus_alive(owner)) {
+        return 0;
+    }
+
+    sr->owner = owner;
+
+    return 1;
+}
+
+
+/* s is NULL if it has moved to another worker, to a WebSocket there */
+
+static ngx_int_t
+ngx_http_sio_verify_session(ngx_sio_session_t *s, ngx_uint_t version,
+    ngx_uint_t polling, ngx_uint_t upgrade)
+{
     /* one that ended is kept for nothing but its close packet */
 
-    if (s->state == NGX_SIO_SESSION_LINGERING && sr->upgrade) {
+    if (s && s->state == NGX_SIO_SESSION_LINGERING && upgrade) {
         return SIO_EIO_UNKNOWN_SID;
     }
 
-    if (sr->query.eio != NGX_HTTP_SIO_PROTOCOL) {
+    if (!version) {
         return SIO_EIO_BAD_REQUEST;
     }
 
-    if (!sr->upgrade
-        && (sr->query.transport != SIO_EIO_POLLING
+    if (!upgrade
+        && (!polling || s == NULL
             || s->transport != &ngx_http_sio_polling_transport))
     {
         return SIO_EIO_BAD_REQUEST;
@@ -230,6 +298,135 @@ ngx_http_sio_verify_handshake(ngx_http_request_t *r,
 }
 
 
+/* the session lives with another worker */
+
+static ngx_int_t
+ngx_http_sio_elsewhere(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
+    ngx_int_t valid)
+{
+    ngx_sio_probe_t           probe;
+    ngx_http_sio_loc_conf_t  *slcf;
+    ngx_sio_poll_request_t    request;
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
+
+    if (sr->upgrade) {
+        ngx_memzero(&probe, sizeof(ngx_sio_probe_t));
+
+        probe.app_name = ngx_sio_span(&slcf->core.app->name);
+        probe.sid = sr->query.sid;
+        probe.websocket = (sr->query.transport == SIO_EIO_WEBSOCKET);
+        probe.version = (sr->query.eio == NGX_HTTP_SIO_PROTOCOL);
+        probe.valid = (valid == NGX_OK);
+        probe.origin = (sr->origin != NGX_HTTP_SIO_ORIGIN_REFUSED);
+
+        return ngx_http_sio_relay_upgrade(r, sr->owner, &probe,
+                                          ngx_http_sio_accept);
+    }
+
+    ngx_memzero(&request, sizeof(ngx_sio_poll_request_t));
+
+    request.app_name = ngx_sio_span(&slcf->core.app->name);
+    request.sid = sr->query.sid;
+    request.method = (r->method == NGX_HTTP_GET) ? NGX_SIO_METHOD_GET
+                     : (r->method == NGX_HTTP_POST) ? NGX_SIO_METHOD_POST
+                     : NGX_SIO_METHOD_OTHER;
+    request.polling = (sr->query.transport == SIO_EIO_POLLING);
+    request.version = (sr->query.eio == NGX_HTTP_SIO_PROTOCOL);
+    request.origin = (sr->origin != NGX_HTTP_SIO_ORIGIN_REFUSED);
+
+    return ngx_http_sio_relay_request(r, sr->owner, &request);
+}
+
+
+static ngx_int_t
+ngx_http_sio_accept(ngx_http_request_t *r, ngx_sio_handover_t *h)
+{
+    return ngx_http_sio_websocket_accept(r, h ? NGX_HTTP_SIO_WS_TAKE
+                                              : NGX_HTTP_SIO_WS_REFUSE,
+                                         NULL, h, NULL, 0);
+}
+
+
+/* a request that another worker holds, for a session that should be here */
+
+static void
+ngx_http_sio_relayed(ngx_sio_remote_t *remote,
+    ngx_sio_poll_request_t *request)
+{
+    ngx_int_t           code;
+    ngx_sio_session_t  *s;
+
+    s = request->app ? ngx_sio_registry_session(request->app, request->sid)
+                     : NULL;
+
+    if (s == NULL && (request->app == NULL
+                      || !ngx_sio_handover_moved(request->app, request->sid)))
+    {
+        code = SIO_EIO_UNKNOWN_SID;
+
+    } else {
+        code = ngx_http_sio_verify_session(s, request->version,
+                                           request->polling, 0);
+
+        if (code == NGX_HTTP_SIO_ACCEPTED && !request->origin) {
+            code = SIO_EIO_FORBIDDEN;
+        }
+    }
+
+    if (code == NGX_HTTP_SIO_ACCEPTED) {
+        ngx_http_sio_polling_remote(remote, request, s);
+        return;
+    }
+
+    ngx_sio_relay_send_answer(remote,
+                              ngx_sio_relay_answer(remote,
+                                                   NGX_SIO_ANSWER_ERROR,
+                                                   code, 0, NULL));
+}
+
+
+ngx_sio_consent_e
+ngx_http_sio_judge(ngx_sio_probe_t *probe, ngx_sio_session_t **s,
+    sio_eio_error_t *error)
+{
+    ngx_int_t  code;
+
+    *s = ngx_sio_registry_session(probe->app, probe->sid);
+
+    if (*s == NULL && !ngx_sio_handover_moved(probe->app, probe->sid)) {
+        code = SIO_EIO_UNKNOWN_SID;
+
+    } else {
+        code = ngx_http_sio_verify_session(*s, probe->version, 0, 1);
+
+        if (code == NGX_HTTP_SIO_ACCEPTED && !probe->origin) {
+            code = SIO_EIO_FORBIDDEN;
+        }
+
+        if (code == NGX_HTTP_SIO_ACCEPTED && !probe->valid) {
+            code = SIO_EIO_BAD_REQUEST;
+        }
+    }
+
+    if (code != NGX_HTTP_SIO_ACCEPTED) {
+        *error = code;
+        return NGX_SIO_CONSENT_ERROR;
+    }
+
+    return probe->websocket && ngx_http_sio_upgradable(*s)
+           ? NGX_SIO_CONSENT_GO : NGX_SIO_CONSENT_REFUSE;
+}
+
+
+static ngx_uint_t
+ngx_http_sio_upgradable(ngx_sio_session_t *s)
+{
+    return s && s->state == NGX_SIO_SESSION_OPEN && s->probe == NULL
+           && s->transport == &ngx_http_sio_polling_transport;
+}
+
+
 static ngx_int_t
 ngx_http_sio_upgrade(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
     ngx_int_t valid)
@@ -237,7 +434,6 @@ ngx_http_sio_upgrade(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
     ngx_int_t           rc;
     ngx_str_t          *data;
     ngx_uint_t          n;
-    ngx_sio_session_t  *s;
 
     if (valid != NGX_OK) {
         rc = ngx_http_discard_request_body(r);
@@ -246,19 +442,16 @@ ngx_http_sio_upgrade(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
                ? ngx_http_sio_send_error(r, SIO_EIO_BAD_REQUEST, 1) : rc;
     }
 
-    s = sr->session;
-
-    if (sr->query.transport != SIO_EIO_WEBSOCKET
-        || (s && (s->state != NGX_SIO_SESSION_OPEN || s->probe
-                  || s->transport != &ngx_http_sio_polling_transport)))
+    if (sr->query.transport != SIO_EIO_WEBSOCKET || sr->moved
+        || (sr->session && !ngx_http_sio_upgradable(sr->session)))
     {
         return ngx_http_sio_websocket_accept(r, NGX_HTTP_SIO_WS_REFUSE, NULL,
-                                             NULL, 0);
+                                             NULL, NULL, 0);
     }
 
-    if (s) {
-        return ngx_http_sio_websocket_accept(r, NGX_HTTP_SIO_WS_PROBE, s,
-                                             NULL, 0);
+    if (sr->session) {
+        return ngx_http_sio_websocket_accept(r, NGX_HTTP_SIO_WS_PROBE,
+                                             sr->session, NULL, NULL, 0);
     }
 
     rc = ngx_http_sio_eval_data(r, &data, &n);
@@ -268,8 +461,8 @@ ngx_http_sio_upgrade(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
     }
 
     return rc == NGX_OK
-           ? ngx_http_sio_websocket_accept(r, NGX_HTTP_SIO_WS_OPEN, NULL, data,
-                                           n)
+           ? ngx_http_sio_websocket_accept(r, NGX_HTTP_SIO_WS_OPEN, NULL, NULL,
+                                           data, n)
            : rc;
 }
 

@@ -4,11 +4,19 @@
  */
 
 #include "http/ngx_http_sio.h"
+#include "http/ngx_http_sio_api.h"
+#include "http/ngx_http_sio_compat.h"
 #include "http/ngx_http_sio_handler.h"
+#include "http/ngx_http_sio_relay.h"
 #include "http/ngx_http_sio_rules.h"
 #include "http/ngx_http_sio_rules_conf.h"
 #include "http/ngx_http_sio_status.h"
 #include "http/ngx_http_sio_variables.h"
+#include "cluster/ngx_sio_bus.h"
+#include "cluster/ngx_sio_directory.h"
+#include "cluster/ngx_sio_handover.h"
+#include "cluster/ngx_sio_relay.h"
+#include "cluster/ngx_sio_zone.h"
 #include "core/ngx_sio_nsp.h"
 #include "core/ngx_sio_registry.h"
 #include "core/ngx_sio_session.h"
@@ -16,15 +24,32 @@
 
 
 #define NGX_HTTP_SIO_MAX_ATTACHMENTS  255
-#define NGX_HTTP_SIO_MAX_DATA         255
+
+#define NGX_HTTP_SIO_BUS_SUFFIX       ".sio"    /* behind the pid file */
+#define NGX_HTTP_SIO_BUS_BUFFER       (16 * 1024 * 1024)
+#define NGX_HTTP_SIO_MIN_BUS_BUFFER   (1024 * 1024)
+#define NGX_HTTP_SIO_MAX_BUS_BUFFER   (256 * 1024 * 1024)
+#define NGX_HTTP_SIO_ZONE_SIZE        (1024 * 1024)
 
 
 static ngx_int_t ngx_http_sio_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_sio_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_sio_check_api(ngx_conf_t *cf,
+    ngx_http_sio_place_t *api);
+static ngx_uint_t ngx_http_sio_guarded(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
 static void *ngx_http_sio_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_sio_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_sio_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_sio_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_http_sio_wire(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf);
+static ngx_int_t ngx_http_sio_place(ngx_conf_t *cf,
+    ngx_http_sio_loc_conf_t *conf, ngx_uint_t api);
+static ngx_int_t ngx_http_sio_name_place(ngx_conf_t *cf,
+    ngx_http_sio_place_t *place);
+static ngx_int_t ngx_http_sio_data_names(ngx_conf_t *cf,
+    ngx_http_sio_loc_conf_t *conf);
 static ngx_int_t ngx_http_sio_namespaces(ngx_conf_t *cf,
     ngx_http_sio_loc_conf_t *conf);
 static ngx_sio_app_t *ngx_http_sio_app(ngx_conf_t *cf,
@@ -33,6 +58,12 @@ static ngx_sio_app_t *ngx_http_sio_app(ngx_conf_t *cf,
 static char *ngx_http_sio(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sio_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_sio_api(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_sio_bus_path(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_sio_bus_buffer(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_http_sio_zone_size(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_sio_on(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sio_namespace(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -50,12 +81,23 @@ static ngx_regex_t *ngx_http_sio_regex(ngx_conf_t *cf, ngx_str_t *pattern);
 #endif
 
 static ngx_int_t ngx_http_sio_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_sio_default_bus_path(ngx_cycle_t *cycle,
+    ngx_str_t *path);
 static ngx_int_t ngx_http_sio_init_process(ngx_cycle_t *cycle);
 static void ngx_http_sio_exit_process(ngx_cycle_t *cycle);
+static void ngx_http_sio_exit_master(ngx_cycle_t *cycle);
 
 
 static ngx_conf_post_t  ngx_http_sio_positive_post = {
     ngx_http_sio_positive
+};
+
+static ngx_conf_post_t  ngx_http_sio_bus_buffer_post = {
+    ngx_http_sio_bus_buffer
+};
+
+static ngx_conf_post_t  ngx_http_sio_zone_size_post = {
+    ngx_http_sio_zone_size
 };
 
 static ngx_conf_num_bounds_t  ngx_http_sio_attachments_bounds = {
@@ -234,16 +276,44 @@ static ngx_command_t  ngx_http_sio_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sio_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_sio_api,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sio_bus_path"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_sio_bus_path,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sio_bus_buffer"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_sio_main_conf_t, bus_buffer),
+      &ngx_http_sio_bus_buffer_post },
+
+    { ngx_string("sio_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_sio_main_conf_t, zone_size),
+      &ngx_http_sio_zone_size_post },
+
       ngx_null_command
 };
 
 
 static ngx_http_module_t  ngx_http_sio_module_ctx = {
     ngx_http_sio_preconfiguration,         /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_sio_postconfiguration,        /* postconfiguration */
 
     ngx_http_sio_create_main_conf,         /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_sio_init_main_conf,           /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -264,7 +334,7 @@ ngx_module_t  ngx_http_sio_module = {
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_sio_exit_process,             /* exit process */
-    NULL,                                  /* exit master */
+    ngx_http_sio_exit_master,              /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
@@ -273,6 +343,156 @@ static ngx_int_t
 ngx_http_sio_preconfiguration(ngx_conf_t *cf)
 {
     return ngx_http_sio_variables_add(cf);
+}
+
+
+static ngx_int_t
+ngx_http_sio_postconfiguration(ngx_conf_t *cf)
+{
+    size_t                     size;
+    ngx_str_t                  name = ngx_string("sio");
+    ngx_uint_t                 i;
+    ngx_http_sio_place_t      *api, *place;
+    ngx_http_sio_main_conf_t  *smcf;
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sio_module);
+
+    api = smcf->apis.elts;
+
+    for (i = 0; i < smcf->apis.nelts; i++) {
+        if (ngx_http_sio_check_api(cf, &api[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!smcf->used) {
+        return NGX_OK;
+    }
+
+    place = smcf->places.elts;
+
+    for (i = 0; i < smcf->places.nelts; i++) {
+        size = ngx_max(place[i].conf->core.max_payload,
+                       place[i].conf->core.max_queue);
+
+        /* binary packets grow by a third on their way to a poll */
+
+        if (size + size / 3 > smcf->bus_buffer) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"sio_bus_buffer\" %uz is too small for "
+                          "\"sio_max_payload\" and \"sio_max_queue\" in "
+                          "location \"%V\": not all that they permit can go "
+                          "from one worker to another", smcf->bus_buffer,
+                          &place[i].conf->location);
+            break;
+        }
+    }
+
+    ngx_sio_handover_judge = ngx_http_sio_judge;
+    ngx_sio_relay_set(&ngx_http_sio_relay_holder, &ngx_http_sio_poller);
+
+    smcf->zone = ngx_shared_memory_add(cf, &name, smcf->zone_size,
+                                       &ngx_http_sio_module);
+    if (smcf->zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    smcf->zone->init = ngx_sio_zone_init;
+
+    return NGX_OK;
+}
+
+
+/* the app of an API: what sio_app says, or the only one of its server */
+
+static ngx_int_t
+ngx_http_sio_check_api(ngx_conf_t *cf, ngx_http_sio_place_t *api)
+{
+    ngx_uint_t                  i;
+    ngx_http_sio_place_t       *place;
+    ngx_http_sio_loc_conf_t    *conf;
+    ngx_http_sio_main_conf_t   *smcf;
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sio_module);
+    conf = api->conf;
+
+    if (!ngx_http_sio_guarded(cf, api->location)) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "location \"%V\" with \"sio_api\" has neither "
+                      "\"internal\" nor \"allow\" or \"deny\": who may "
+                      "reach it can send to all clients",
+                      &api->location->name);
+        return NGX_ERROR;
+    }
+
+    place = smcf->places.elts;
+
+    for (i = 0; i < smcf->places.nelts; i++) {
+
+        if (conf->app.len
+            ? (place[i].conf->core.app->name.len != conf->app.len
+               || ngx_memcmp(place[i].conf->core.app->name.data,
+                             conf->app.data, conf->app.len) != 0)
+            : place[i].server != api->server)
+        {
+            continue;
+        }
+
+        if (conf->api_app && conf->api_app != place[i].conf->core.app) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"sio_api\" in location \"%V\" needs "
+                          "\"sio_app\": its server has more than one app",
+                          &api->location->name);
+            return NGX_ERROR;
+        }
+
+        conf->api_app = place[i].conf->core.app;
+    }
+
+    if (conf->api_app == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"sio_api\" in location \"%V\": there is no location "
+                      "with \"sio\" %s", &api->location->name,
+                      conf->app.len ? "and its \"sio_app\""
+                                    : "in its server, nor a \"sio_app\"");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_sio_guarded(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_uint_t              i;
+    ngx_http_sio_access_t  *access;
+
+    if (clcf->internal) {
+        return 1;
+    }
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+
+        if (ngx_strcmp(cf->cycle->modules[i]->name, "ngx_http_access_module")
+            != 0)
+        {
+            continue;
+        }
+
+        access = clcf->loc_conf[cf->cycle->modules[i]->ctx_index];
+
+        return access->rules != NULL
+#if (NGX_HAVE_INET6)
+               || access->rules6 != NULL
+#endif
+#if (NGX_HAVE_UNIX_DOMAIN)
+               || access->rules_un != NULL
+#endif
+               ;
+    }
+
+    return 0;
 }
 
 
@@ -287,12 +507,31 @@ ngx_http_sio_create_main_conf(ngx_conf_t *cf)
     }
 
     if (ngx_array_init(&smcf->apps, cf->pool, 4, sizeof(ngx_sio_app_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&smcf->places, cf->pool, 4,
+                          sizeof(ngx_http_sio_place_t)) != NGX_OK
+        || ngx_array_init(&smcf->apis, cf->pool, 1,
+                          sizeof(ngx_http_sio_place_t)) != NGX_OK)
     {
         return NULL;
     }
 
+    smcf->bus_buffer = NGX_CONF_UNSET_SIZE;
+    smcf->zone_size = NGX_CONF_UNSET_SIZE;
+
     return smcf;
+}
+
+
+static char *
+ngx_http_sio_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_sio_main_conf_t *smcf = conf;
+
+    ngx_conf_init_size_value(smcf->bus_buffer, NGX_HTTP_SIO_BUS_BUFFER);
+    ngx_conf_init_size_value(smcf->zone_size, NGX_HTTP_SIO_ZONE_SIZE);
+
+    return NGX_CONF_OK;
 }
 
 
@@ -395,6 +634,10 @@ ngx_http_sio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->cookie = prev->cookie;
     }
 
+    if (conf->api && ngx_http_sio_place(cf, conf, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->enable) {
         return ngx_http_sio_wire(cf, conf);
     }
@@ -407,6 +650,88 @@ ngx_http_sio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sio_place(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf,
+    ngx_uint_t api)
+{
+    ngx_http_sio_place_t      *place;
+    ngx_http_sio_main_conf_t  *smcf;
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sio_module);
+
+    place = ngx_array_push(api ? &smcf->apis : &smcf->places);
+    if (place == NULL) {
+        return NGX_ERROR;
+    }
+
+    place->server = ngx_http_conf_get_module_srv_conf(cf,
+                                                      ngx_http_core_module);
+    place->location = ngx_http_conf_get_module_loc_conf(cf,
+                                                        ngx_http_core_module);
+    place->conf = conf;
+
+    return api ? NGX_OK : ngx_http_sio_name_place(cf, place);
+}
+
+
+/*
+ * Names a location so that it is found again in the configuration of another
+ * worker: by its server, its name, and its number among those named alike
+ * ("if" blocks are).
+ */
+
+static ngx_int_t
+ngx_http_sio_name_place(ngx_conf_t *cf, ngx_http_sio_place_t *place)
+{
+    ngx_str_t                 *name;
+    ngx_uint_t                 i, n;
+    ngx_sio_conf_t            *core, **conf;
+    ngx_http_sio_place_t      *other;
+    ngx_http_sio_main_conf_t  *smcf;
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sio_module);
+    core = &place->conf->core;
+    other = smcf->places.elts;
+
+    for (n = 0, i = 0; &other[i] != place; i++) {
+        n += other[i].conf->location.len == place->conf->location.len
+             && ngx_strncmp(other[i].conf->location.data,
+                            place->conf->location.data,
+                            place->conf->location.len) == 0
+             && other[i].server->server_name.len
+                == place->server->server_name.len
+             && ngx_strncmp(other[i].server->server_name.data,
+                            place->server->server_name.data,
+                            place->server->server_name.len) == 0;
+    }
+
+    name = &core->place;
+    name->data = ngx_pnalloc(cf->pool, place->server->server_name.len
+                                       + place->conf->location.len
+                                       + NGX_INT_T_LEN + 2);
+    if (name->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    name->len = ngx_sprintf(name->data, "%V %V", &place->server->server_name,
+                            &place->conf->location) - name->data;
+
+    if (n) {
+        name->len = ngx_sprintf(name->data + name->len, " %ui", n)
+                    - name->data;
+    }
+
+    conf = ngx_array_push(&core->app->confs);
+    if (conf == NULL) {
+        return NGX_ERROR;
+    }
+
+    *conf = core;
+
+    return NGX_OK;
 }
 
 
@@ -431,7 +756,9 @@ ngx_http_sio_wire(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
     conf->core.app = ngx_http_sio_app(cf, conf);
 
     if (conf->core.app == NULL
-        || ngx_http_sio_namespaces(cf, conf) != NGX_OK)
+        || ngx_http_sio_namespaces(cf, conf) != NGX_OK
+        || ngx_http_sio_data_names(cf, conf) != NGX_OK
+        || ngx_http_sio_place(cf, conf, 0) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -452,6 +779,33 @@ ngx_http_sio_wire(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
                                             conf->core.max_payload);
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sio_data_names(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
+{
+    ngx_uint_t            i;
+    ngx_http_sio_data_t  *data;
+
+    if (conf->data == NULL) {
+        return NGX_OK;
+    }
+
+    conf->core.ndata = conf->data->nelts;
+    conf->core.data_names = ngx_palloc(cf->pool, conf->core.ndata
+                                                 * sizeof(ngx_str_t));
+    if (conf->core.data_names == NULL) {
+        return NGX_ERROR;
+    }
+
+    data = conf->data->elts;
+
+    for (i = 0; i < conf->core.ndata; i++) {
+        conf->core.data_names[i] = data[i].name;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -572,6 +926,12 @@ ngx_http_sio_app(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
     app->user = conf->core.user;
     ngx_sio_app_init(app);
 
+    if (ngx_array_init(&app->confs, cf->pool, 2, sizeof(ngx_sio_conf_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     apps = ngx_array_push(&smcf->apps);
     if (apps == NULL) {
         return NULL;
@@ -613,6 +973,69 @@ ngx_http_sio_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     clcf->handler = ngx_http_sio_status_handler;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sio_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sio_loc_conf_t *slcf = conf;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (slcf->api) {
+        return "is duplicate";
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_sio_api_handler;
+
+    slcf->api = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sio_bus_path(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sio_main_conf_t *smcf = conf;
+
+    ngx_str_t  *value;
+
+    if (smcf->bus_path.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    smcf->bus_path = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &smcf->bus_path, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_sio_directory_fits(&smcf->bus_path)
+           ? NGX_CONF_OK : "is too long for the sockets of the workers";
+}
+
+
+static char *
+ngx_http_sio_bus_buffer(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t *size = data;
+
+    return (*size >= NGX_HTTP_SIO_MIN_BUS_BUFFER
+            && *size <= NGX_HTTP_SIO_MAX_BUS_BUFFER)
+           ? NGX_CONF_OK : "must be between 1m and 256m";
+}
+
+
+static char *
+ngx_http_sio_zone_size(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t *size = data;
+
+    return (*size >= NGX_SIO_ZONE_MIN_SIZE) ? NGX_CONF_OK : "is too small";
 }
 
 
@@ -929,7 +1352,7 @@ ngx_http_sio_data(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (i == NGX_HTTP_SIO_MAX_DATA) {
+    if (i == NGX_SIO_MAX_DATA) {
         return "is used too often";
     }
 
@@ -1059,28 +1482,17 @@ ngx_http_sio_positive(ngx_conf_t *cf, void *post, void *data)
 }
 
 
+/*
+ * The master prepares the directory of the bus.  What is wrong at the start
+ * ends it; later, nginx would end with it, so the former directory stays in
+ * use.
+ */
+
 static ngx_int_t
 ngx_http_sio_init_module(ngx_cycle_t *cycle)
 {
+    ngx_str_t                  path;
     ngx_core_conf_t           *ccf;
-    ngx_http_sio_main_conf_t  *smcf;
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
-    smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_sio_module);
-
-    if (smcf && smcf->used && ccf->worker_processes > 1) {
-        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                      "\"sio\" works with \"worker_processes 1\" only: "
-                      "workers do not share their sessions");
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_sio_init_process(ngx_cycle_t *cycle)
-{
     ngx_http_sio_main_conf_t  *smcf;
 
     smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_sio_module);
@@ -1089,11 +1501,84 @@ ngx_http_sio_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    ngx_sio_session_init(cycle);
+    path = smcf->bus_path;
 
-    if (ngx_sio_registry_init(cycle, ngx_worker) != NGX_OK
+    if (path.len == 0
+        && ngx_http_sio_default_bus_path(cycle, &path) != NGX_OK)
+    {
+        goto failed;
+    }
+
+    if (ngx_test_config) {
+        return NGX_OK;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    if (ngx_sio_directory_create(cycle, &path, ccf->user) == NGX_OK) {
+        return NGX_OK;
+    }
+
+failed:
+
+    return ngx_is_init_cycle(cycle->old_cycle) ? NGX_ERROR : NGX_OK;
+}
+
+
+/* unique for each instance, and the same across a binary upgrade */
+
+static ngx_int_t
+ngx_http_sio_default_bus_path(ngx_cycle_t *cycle, ngx_str_t *path)
+{
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    path->len = ccf->pid.len + sizeof(NGX_HTTP_SIO_BUS_SUFFIX) - 1;
+    path->data = ngx_pnalloc(cycle->pool, path->len + 1);
+
+    if (path->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_sprintf(path->data, "%V" NGX_HTTP_SIO_BUS_SUFFIX "%Z",
+                       &ccf->pid);
+
+    if (!ngx_sio_directory_fits(path)) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "\"%V\" is too long for the sockets of the workers, "
+                      "name a shorter one with \"sio_bus_path\"", path);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the cache manager and the loader serve nobody */
+
+static ngx_int_t
+ngx_http_sio_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_sio_main_conf_t  *smcf;
+
+    smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_sio_module);
+
+    if (smcf == NULL || !smcf->used
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    ngx_sio_session_init(cycle);
+    ngx_sio_app_set(smcf->apps.elts, smcf->apps.nelts);
+
+    if (ngx_sio_registry_init(cycle) != NGX_OK
         || ngx_sio_socket_init(cycle) != NGX_OK
-        || ngx_http_sio_rules_init(cycle) != NGX_OK)
+        || ngx_http_sio_rules_init(cycle) != NGX_OK
+        || ngx_http_sio_api_init(cycle) != NGX_OK
+        || ngx_sio_bus_init(cycle, smcf->zone, smcf->bus_buffer) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -1105,6 +1590,15 @@ ngx_http_sio_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_sio_exit_process(ngx_cycle_t *cycle)
 {
+    ngx_sio_bus_done();
     ngx_sio_socket_done();
     ngx_http_sio_rules_done();
+    ngx_http_sio_api_done();
+}
+
+
+static void
+ngx_http_sio_exit_master(ngx_cycle_t *cycle)
+{
+    ngx_sio_directory_remove(cycle);
 }

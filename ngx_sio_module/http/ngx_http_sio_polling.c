@@ -4,8 +4,9 @@
  * but not written to the end stay listed, so that a connection which fails
  * under the answer ends the session: what was in it is lost.
  *
- * A request and its session know each other only through ngx_http_sio_poll_t
- * and let go of each other in the request's cleanup handler or in
+ * A request may be here or with another worker (ngx_sio_relay.c): a poll
+ * knows where its answer goes, and the rest makes no difference.  A poll and
+ * its session let go of each other when the request ends or in
  * ngx_http_sio_polling_detach, whichever comes first.
  */
 
@@ -14,11 +15,20 @@
 #include "proto/sio_utf8.h"
 
 
+/* where an answer goes: one of the two */
+
 typedef struct {
     ngx_http_request_t           *request;
+    ngx_sio_remote_t             *remote;
+} ngx_http_sio_poll_to_t;
+
+
+typedef struct {
+    ngx_http_sio_poll_to_t        to;
     ngx_sio_session_t            *session;   /* NULL: let go */
     ngx_queue_t                   queue;
     ngx_event_t                   next;      /* the next slice of a POST */
+    u_char                       *body;      /* a remote one's, ours to free */
     sio_span_t                    rest;      /* of a POST's payload */
 } ngx_http_sio_poll_t;
 
@@ -33,35 +43,42 @@ typedef struct {
 } ngx_http_sio_polling_t;
 
 
-static ngx_int_t ngx_http_sio_polling_get(ngx_http_request_t *r,
+static ngx_int_t ngx_http_sio_polling_get(ngx_http_sio_poll_to_t *to,
     ngx_sio_session_t *s);
+static ngx_int_t ngx_http_sio_polling_overlap(ngx_http_sio_poll_to_t *to,
+    ngx_sio_session_t *s, ngx_uint_t post);
 static ngx_int_t ngx_http_sio_polling_post(ngx_http_request_t *r,
     ngx_sio_session_t *s);
-static ngx_int_t ngx_http_sio_polling_watch(ngx_http_request_t *r);
-static ngx_int_t ngx_http_sio_polling_overlap(ngx_http_request_t *r,
-    ngx_sio_session_t *s);
-static ngx_int_t ngx_http_sio_polling_too_large(ngx_http_request_t *r,
-    ngx_http_sio_poll_t *poll, off_t size);
-static void ngx_http_sio_polling_body(ngx_http_request_t *r);
-static ngx_int_t ngx_http_sio_polling_gather(ngx_http_request_t *r,
-    sio_span_t *body);
+static ngx_int_t ngx_http_sio_polling_announce(ngx_http_sio_poll_to_t *to,
+    ngx_sio_session_t *s, ngx_uint_t octets, off_t length,
+    ngx_http_sio_poll_t **poll);
+static ngx_int_t ngx_http_sio_polling_too_large(ngx_http_sio_poll_t *poll,
+    off_t size);
+static void ngx_http_sio_polling_read(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sio_polling_payload_in(ngx_http_sio_poll_t *poll);
 static void ngx_http_sio_polling_next(ngx_event_t *ev);
 static ngx_int_t ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll);
 static ngx_int_t ngx_http_sio_polling_posted(ngx_http_sio_poll_t *poll,
     ngx_uint_t status);
 
 static ngx_http_sio_poll_t *ngx_http_sio_polling_attach(
-    ngx_http_request_t *r, ngx_sio_session_t *s);
+    ngx_http_sio_poll_to_t *to, ngx_sio_session_t *s);
 static void ngx_http_sio_polling_let_go(ngx_http_sio_poll_t *poll);
 static void ngx_http_sio_polling_detach(ngx_sio_session_t *s);
 static void ngx_http_sio_polling_cleanup(void *data);
+static void ngx_http_sio_polling_ended(ngx_http_sio_poll_t *poll,
+    ngx_uint_t aborted, ngx_uint_t status);
 
-static ngx_int_t ngx_http_sio_polling_answer(ngx_http_request_t *r,
-    ngx_str_t *body);
+static ngx_int_t ngx_http_sio_polling_say(ngx_http_sio_poll_to_t *to,
+    ngx_sio_answer_e answer, ngx_uint_t value);
+static void ngx_http_sio_polling_finalize(ngx_http_sio_poll_to_t *to,
+    ngx_int_t rc);
 static void ngx_http_sio_polling_answer_get(ngx_sio_session_t *s,
-    const char *packet);
-static ngx_int_t ngx_http_sio_polling_payload(ngx_sio_session_t *s,
-    ngx_pool_t *pool, const char *last, ngx_str_t *body);
+    const char *last);
+static ngx_int_t ngx_http_sio_polling_send_queue(ngx_sio_session_t *s,
+    ngx_http_sio_poll_to_t *to, const char *last);
+static u_char *ngx_http_sio_polling_write_queue(ngx_sio_session_t *s,
+    const char *last, u_char *p);
 
 static void ngx_http_sio_polling_flush(ngx_sio_session_t *s);
 static ngx_uint_t ngx_http_sio_polling_writable(ngx_sio_session_t *s);
@@ -79,14 +96,6 @@ const ngx_sio_transport_t  ngx_http_sio_polling_transport = {
 };
 
 
-static ngx_str_t  ngx_http_sio_no_store = ngx_string("no-store");
-static ngx_str_t  ngx_http_sio_text = ngx_string("text/plain; charset=UTF-8");
-static ngx_str_t  ngx_http_sio_html = ngx_string("text/html");
-static ngx_str_t  ngx_http_sio_empty = ngx_null_string;
-static ngx_str_t  ngx_http_sio_ok = ngx_string("ok");
-static ngx_str_t  ngx_http_sio_bye = ngx_string("6\x1e" "1");
-
-
 ngx_int_t
 ngx_http_sio_polling_open(ngx_http_request_t *r, ngx_str_t *data,
     ngx_uint_t n)
@@ -95,6 +104,7 @@ ngx_http_sio_polling_open(ngx_http_request_t *r, ngx_str_t *data,
     ngx_str_t                 body;
     ngx_uint_t                upgrade;
     ngx_sio_session_t        *s;
+    ngx_http_sio_poll_to_t    to;
     ngx_http_sio_polling_t   *polling;
     ngx_http_sio_loc_conf_t  *slcf;
 
@@ -117,7 +127,10 @@ ngx_http_sio_polling_open(ngx_http_request_t *r, ngx_str_t *data,
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
-    if (ngx_http_sio_polling_attach(r, s) == NULL
+    to.request = r;
+    to.remote = NULL;
+
+    if (ngx_http_sio_polling_attach(&to, s) == NULL
         || ngx_http_sio_add_cookie(r, s) != NGX_OK)
     {
         goto failed;
@@ -140,7 +153,9 @@ ngx_http_sio_polling_open(ngx_http_request_t *r, ngx_str_t *data,
 
     ngx_sio_session_encode_open(s, upgrade, &o);
 
-    return ngx_http_sio_polling_answer(r, &body);
+    ngx_sio_add(bytes_out, body.len);
+
+    return ngx_http_sio_send_payload(r, &body);
 
 failed:
 
@@ -153,7 +168,8 @@ failed:
 ngx_int_t
 ngx_http_sio_polling_request(ngx_http_request_t *r, ngx_sio_session_t *s)
 {
-    ngx_int_t  rc;
+    ngx_int_t               rc;
+    ngx_http_sio_poll_to_t  to;
 
     if (r->method == NGX_HTTP_POST) {
         return ngx_http_sio_polling_post(r, s);
@@ -164,20 +180,56 @@ ngx_http_sio_polling_request(ngx_http_request_t *r, ngx_sio_session_t *s)
         return rc;
     }
 
+    to.request = r;
+    to.remote = NULL;
+
     if (r->method == NGX_HTTP_GET) {
-        return ngx_http_sio_polling_get(r, s);
+        return ngx_http_sio_polling_get(&to, s);
     }
 
-    return ngx_http_sio_send(r, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL,
-                             &ngx_http_sio_empty);
+    return ngx_http_sio_polling_say(&to, NGX_SIO_ANSWER_EMPTY,
+                                    NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+
+void
+ngx_http_sio_polling_remote(ngx_sio_remote_t *remote,
+    ngx_sio_poll_request_t *request, ngx_sio_session_t *s)
+{
+    ngx_http_sio_poll_t     *poll;
+    ngx_http_sio_poll_to_t   to;
+
+    to.request = NULL;
+    to.remote = remote;
+
+    switch (request->method) {
+
+    case NGX_SIO_METHOD_GET:
+        (void) ngx_http_sio_polling_get(&to, s);
+        return;
+
+    case NGX_SIO_METHOD_POST:
+        if (ngx_http_sio_polling_announce(&to, s, request->octets,
+                                          request->too_large
+                                          ? NGX_MAX_OFF_T_VALUE
+                                          : (off_t) request->length, &poll)
+            == NGX_DECLINED)
+        {
+            (void) ngx_http_sio_polling_too_large(poll, request->length);
+        }
+
+        return;
+
+    default:
+        (void) ngx_http_sio_polling_say(&to, NGX_SIO_ANSWER_EMPTY,
+                                        NGX_HTTP_INTERNAL_SERVER_ERROR);
+    }
 }
 
 
 static ngx_int_t
-ngx_http_sio_polling_get(ngx_http_request_t *r, ngx_sio_session_t *s)
+ngx_http_sio_polling_get(ngx_http_sio_poll_to_t *to, ngx_sio_session_t *s)
 {
-    ngx_int_t                rc;
-    ngx_str_t                body;
     ngx_http_sio_poll_t     *poll;
     ngx_http_sio_polling_t  *polling;
 
@@ -188,34 +240,39 @@ ngx_http_sio_polling_get(ngx_http_request_t *r, ngx_sio_session_t *s)
         /* what is queued first: a close in the same payload overtakes it */
 
         if (s->out.head) {
-            rc = ngx_http_sio_polling_payload(s, r->pool, NULL, &body);
-
-            return rc == NGX_OK ? ngx_http_sio_polling_answer(r, &body)
-                                : NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return ngx_http_sio_polling_send_queue(s, to, NULL);
         }
 
         ngx_http_sio_polling_detach(s);
+
+        if (ngx_http_sio_polling_send_queue(s, to, "6\x1e" "1") == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         ngx_sio_session_destroy(s);
 
-        return ngx_http_sio_polling_answer(r, &ngx_http_sio_bye);
+        return NGX_OK;
     }
 
     if (polling->get) {
-        return ngx_http_sio_polling_overlap(r, s);
+        return ngx_http_sio_polling_overlap(to, s, 0);
     }
 
-    poll = ngx_http_sio_polling_attach(r, s);
+    poll = ngx_http_sio_polling_attach(to, s);
     if (poll == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     polling->get = poll;
 
-    if (ngx_http_sio_polling_watch(r) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    if (to->request) {
 
-    r->main->count++;
+        if (ngx_http_sio_watch(to->request) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        to->request->main->count++;
+    }
 
     if (s->out.head) {
         ngx_sio_session_post(s);
@@ -225,127 +282,125 @@ ngx_http_sio_polling_get(ngx_http_request_t *r, ngx_sio_session_t *s)
 }
 
 
-/* a client that goes while its request is held is seen at once */
-
 static ngx_int_t
-ngx_http_sio_polling_watch(ngx_http_request_t *r)
-{
-    ngx_event_t  *rev;
-
-    r->read_event_handler = ngx_http_test_reading;
-
-    if (r->stream) {
-        return NGX_OK;
-    }
-
-    rev = r->connection->read;
-
-    /* its end may have come with the request: no event will tell */
-
-    if (rev->ready) {
-        ngx_post_event(rev, &ngx_posted_events);
-        return NGX_OK;
-    }
-
-    return ngx_handle_read_event(rev, 0);
-}
-
-
-static ngx_int_t
-ngx_http_sio_polling_overlap(ngx_http_request_t *r, ngx_sio_session_t *s)
+ngx_http_sio_polling_overlap(ngx_http_sio_poll_to_t *to,
+    ngx_sio_session_t *s, ngx_uint_t post)
 {
     ngx_sio_session_log(NGX_LOG_INFO, s,
-                        "client sent a second %V while one is under way",
-                        &r->method_name);
+                        "client sent a second %s while one is under way",
+                        post ? "POST" : "GET");
 
     ngx_sio_session_close(s, NGX_SIO_TRANSPORT_ERROR);
 
-    return ngx_http_sio_send(r, NGX_HTTP_BAD_REQUEST, NULL,
-                             &ngx_http_sio_empty);
+    return ngx_http_sio_polling_say(to, NGX_SIO_ANSWER_EMPTY,
+                                    NGX_HTTP_BAD_REQUEST);
 }
 
 
 static ngx_int_t
 ngx_http_sio_polling_post(ngx_http_request_t *r, ngx_sio_session_t *s)
 {
+    off_t                    length;
     ngx_int_t                rc;
-    ngx_str_t               *type;
     ngx_http_sio_poll_t     *poll;
-    ngx_http_sio_polling_t  *polling;
+    ngx_http_sio_poll_to_t   to;
 
-    polling = s->carrier;
+    to.request = r;
+    to.remote = NULL;
+    length = r->headers_in.content_length_n;
 
-    if (polling->post) {
-        rc = ngx_http_discard_request_body(r);
+    /* what is refused is answered when nginx reads the body no more */
 
-        return rc == NGX_OK ? ngx_http_sio_polling_overlap(r, s) : rc;
-    }
-
-    poll = ngx_http_sio_polling_attach(r, s);
-    if (poll == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    polling->post = poll;
-    type = r->headers_in.content_type ? &r->headers_in.content_type->value
-                                      : &ngx_http_sio_empty;
-
-    if (type->len == sizeof("application/octet-stream") - 1
-        && ngx_strncasecmp(type->data, (u_char *) "application/octet-stream",
-                           type->len) == 0)
+    if (((ngx_http_sio_polling_t *) s->carrier)->post
+        || ngx_http_sio_octet_stream(r)
+        || length > (off_t) s->conf->max_payload)
     {
-        ngx_sio_session_log(NGX_LOG_INFO, s,
-                            "client sent a POST of type "
-                            "\"application/octet-stream\"");
-        ngx_sio_session_close(s, NGX_SIO_TRANSPORT_ERROR);
+        /* who asked whether to go on is told not to, by the answer */
+
+        r->expect_tested = 1;
 
         rc = ngx_http_discard_request_body(r);
 
-        return rc == NGX_OK
-               ? ngx_http_sio_polling_posted(poll, NGX_HTTP_BAD_REQUEST) : rc;
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
-    if (r->headers_in.content_length_n > (off_t) s->conf->max_payload) {
-        return ngx_http_sio_polling_too_large(r, poll,
-                                              r->headers_in.content_length_n);
+    rc = ngx_http_sio_polling_announce(&to, s, ngx_http_sio_octet_stream(r),
+                                       length, &poll);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_sio_polling_too_large(poll, length);
+    }
+
+    if (rc != NGX_AGAIN) {
+        return rc;
     }
 
     ngx_http_set_ctx(r, poll, ngx_http_sio_module);
 
     r->request_body_in_single_buf = 1;
 
-    rc = ngx_http_read_client_request_body(r, ngx_http_sio_polling_body);
+    rc = ngx_http_read_client_request_body(r, ngx_http_sio_polling_read);
 
     return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
 }
 
 
-static ngx_int_t
-ngx_http_sio_polling_too_large(ngx_http_request_t *r,
-    ngx_http_sio_poll_t *poll, off_t size)
-{
-    ngx_int_t  rc;
+/*
+ * A POST whose headers have come.  NGX_AGAIN: its body may follow;
+ * NGX_DECLINED: it would be too large; else it was answered with this.
+ */
 
+static ngx_int_t
+ngx_http_sio_polling_announce(ngx_http_sio_poll_to_t *to,
+    ngx_sio_session_t *s, ngx_uint_t octets, off_t length,
+    ngx_http_sio_poll_t **poll)
+{
+    ngx_http_sio_polling_t  *polling;
+
+    polling = s->carrier;
+
+    if (polling->post) {
+        return ngx_http_sio_polling_overlap(to, s, 1);
+    }
+
+    *poll = ngx_http_sio_polling_attach(to, s);
+
+    if (*poll == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    polling->post = *poll;
+
+    if (octets) {
+        ngx_sio_session_log(NGX_LOG_INFO, s,
+                            "client sent a POST of type "
+                            "\"application/octet-stream\"");
+        ngx_sio_session_close(s, NGX_SIO_TRANSPORT_ERROR);
+
+        return ngx_http_sio_polling_posted(*poll, NGX_HTTP_BAD_REQUEST);
+    }
+
+    return length > (off_t) s->conf->max_payload ? NGX_DECLINED : NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_sio_polling_too_large(ngx_http_sio_poll_t *poll, off_t size)
+{
     ngx_sio_count(limit_payload);
     ngx_sio_session_log(NGX_LOG_WARN, poll->session,
                         "client sent a POST of %O bytes, limited by "
                         "\"sio_max_payload\"", size);
 
-    /* who asked whether to go on is told not to, by the answer */
-
-    r->expect_tested = 1;
-
-    rc = ngx_http_discard_request_body(r);
-
-    return rc == NGX_OK
-           ? ngx_http_sio_polling_posted(poll,
-                                         NGX_HTTP_REQUEST_ENTITY_TOO_LARGE)
-           : rc;
+    return ngx_http_sio_polling_posted(poll,
+                                       NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
 }
 
 
 static void
-ngx_http_sio_polling_body(ngx_http_request_t *r)
+ngx_http_sio_polling_read(ngx_http_request_t *r)
 {
     ngx_int_t             rc;
     ngx_http_sio_poll_t  *poll;
@@ -357,10 +412,11 @@ ngx_http_sio_polling_body(ngx_http_request_t *r)
         goto done;
     }
 
-    rc = ngx_http_sio_polling_gather(r, &poll->rest);
+    rc = ngx_http_sio_gather_body(r, poll->session->conf->max_payload,
+                                  &poll->rest);
 
     if (rc == NGX_DECLINED) {
-        rc = ngx_http_sio_polling_too_large(r, poll, poll->rest.n);
+        rc = ngx_http_sio_polling_too_large(poll, poll->rest.n);
         goto done;
     }
 
@@ -369,26 +425,10 @@ ngx_http_sio_polling_body(ngx_http_request_t *r)
         goto done;
     }
 
-    ngx_sio_add(bytes_in, poll->rest.n);
-
-    if (!sio_utf8_valid(poll->rest.p, poll->rest.n)) {
-        ngx_sio_count(parse_errors);
-        ngx_sio_session_log(NGX_LOG_INFO, poll->session,
-                            "client sent a POST that is not UTF-8");
-        ngx_sio_session_close(poll->session, NGX_SIO_PARSE_ERROR);
-
-        rc = ngx_http_sio_polling_posted(poll, NGX_HTTP_BAD_REQUEST);
-        goto done;
-    }
-
-    poll->next.handler = ngx_http_sio_polling_next;
-    poll->next.data = poll;
-    poll->next.log = r->connection->log;
-
-    rc = ngx_http_sio_polling_packets(poll);
+    rc = ngx_http_sio_polling_payload_in(poll);
 
     if (rc == NGX_AGAIN) {
-        if (ngx_http_sio_polling_watch(r) == NGX_OK) {
+        if (ngx_http_sio_watch(r) == NGX_OK) {
             return;
         }
 
@@ -401,70 +441,58 @@ done:
 }
 
 
-/* the body in one piece, writable; NGX_DECLINED if it is too large */
+void
+ngx_http_sio_polling_remote_body(void *data, sio_span_t body)
+{
+    ngx_http_sio_poll_t *poll = data;
+
+    if (poll->session == NULL || poll->body
+        || ((ngx_http_sio_polling_t *) poll->session->carrier)->post != poll)
+    {
+        if (body.p) {
+            ngx_free(body.p);
+        }
+
+        if (poll->session == NULL) {
+            (void) ngx_http_sio_polling_posted(poll, NGX_HTTP_BAD_REQUEST);
+        }
+
+        return;
+    }
+
+    poll->body = body.p;
+    poll->rest = body;
+
+    if (body.p == NULL || body.n > poll->session->conf->max_payload) {
+        (void) ngx_http_sio_polling_too_large(poll, body.n);
+        return;
+    }
+
+    (void) ngx_http_sio_polling_payload_in(poll);
+}
+
+
+/* a payload is here, in poll->rest; returns as polling_packets */
 
 static ngx_int_t
-ngx_http_sio_polling_gather(ngx_http_request_t *r, sio_span_t *body)
+ngx_http_sio_polling_payload_in(ngx_http_sio_poll_t *poll)
 {
-    off_t                     size;
-    u_char                   *p;
-    ssize_t                   n;
-    ngx_buf_t                *b;
-    ngx_chain_t              *cl, *bufs;
-    ngx_http_sio_loc_conf_t  *slcf;
+    ngx_sio_add(bytes_in, poll->rest.n);
 
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
+    if (!sio_utf8_valid(poll->rest.p, poll->rest.n)) {
+        ngx_sio_count(parse_errors);
+        ngx_sio_session_log(NGX_LOG_INFO, poll->session,
+                            "client sent a POST that is not UTF-8");
+        ngx_sio_session_close(poll->session, NGX_SIO_PARSE_ERROR);
 
-    bufs = r->request_body ? r->request_body->bufs : NULL;
-    size = 0;
-
-    for (cl = bufs; cl; cl = cl->next) {
-        size += ngx_buf_size(cl->buf);
+        return ngx_http_sio_polling_posted(poll, NGX_HTTP_BAD_REQUEST);
     }
 
-    body->n = size;
+    poll->next.handler = ngx_http_sio_polling_next;
+    poll->next.data = poll;
+    poll->next.log = poll->session->conf->log;
 
-    if (size > (off_t) slcf->core.max_payload) {
-        return NGX_DECLINED;
-    }
-
-    if (bufs && bufs->next == NULL && ngx_buf_in_memory(bufs->buf)) {
-        body->p = bufs->buf->pos;
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(r->pool, size + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    body->p = p;
-
-    for (cl = bufs; cl; cl = cl->next) {
-        b = cl->buf;
-
-        if (ngx_buf_in_memory(b)) {
-            p = ngx_cpymem(p, b->pos, b->last - b->pos);
-            continue;
-        }
-
-        /* the last one of a chunked body may hold nothing at all */
-
-        if (!b->in_file) {
-            continue;
-        }
-
-        n = ngx_read_file(b->file, p, b->file_last - b->file_pos,
-                          b->file_pos);
-
-        if (n != b->file_last - b->file_pos) {
-            return NGX_ERROR;
-        }
-
-        p += n;
-    }
-
-    return NGX_OK;
+    return ngx_http_sio_polling_packets(poll);
 }
 
 
@@ -472,22 +500,15 @@ static void
 ngx_http_sio_polling_next(ngx_event_t *ev)
 {
     ngx_int_t             rc;
-    ngx_connection_t     *c;
-    ngx_http_request_t   *r;
     ngx_http_sio_poll_t  *poll;
 
     poll = ev->data;
-    r = poll->request;
-    c = r->connection;
 
     rc = ngx_http_sio_polling_packets(poll);
 
-    if (rc == NGX_AGAIN) {
-        return;
+    if (rc != NGX_AGAIN) {
+        ngx_http_sio_polling_finalize(&poll->to, rc);
     }
-
-    ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
 }
 
 
@@ -539,10 +560,7 @@ ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll)
 static ngx_int_t
 ngx_http_sio_polling_posted(ngx_http_sio_poll_t *poll, ngx_uint_t status)
 {
-    ngx_http_request_t      *r;
     ngx_http_sio_polling_t  *polling;
-
-    r = poll->request;
 
     if (poll->session) {
         polling = poll->session->carrier;
@@ -555,45 +573,51 @@ ngx_http_sio_polling_posted(ngx_http_sio_poll_t *poll, ngx_uint_t status)
         }
     }
 
-    if (status != NGX_HTTP_OK) {
-        return ngx_http_sio_send(r, status, NULL, &ngx_http_sio_empty);
-    }
-
-    if (ngx_http_sio_add_header(r, "Cache-Control", &ngx_http_sio_no_store)
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_sio_send(r, NGX_HTTP_OK, &ngx_http_sio_html,
-                             &ngx_http_sio_ok);
+    return ngx_http_sio_polling_say(&poll->to,
+                                    status == NGX_HTTP_OK
+                                    ? NGX_SIO_ANSWER_OK
+                                    : NGX_SIO_ANSWER_EMPTY, status);
 }
 
 
 static ngx_http_sio_poll_t *
-ngx_http_sio_polling_attach(ngx_http_request_t *r, ngx_sio_session_t *s)
+ngx_http_sio_polling_attach(ngx_http_sio_poll_to_t *to, ngx_sio_session_t *s)
 {
     ngx_http_cleanup_t      *cln;
     ngx_http_sio_poll_t     *poll;
     ngx_http_sio_polling_t  *polling;
 
-    cln = ngx_http_cleanup_add(r, sizeof(ngx_http_sio_poll_t));
-    if (cln == NULL) {
+    cln = NULL;
+
+    if (to->request) {
+        cln = ngx_http_cleanup_add(to->request, sizeof(ngx_http_sio_poll_t));
+        poll = cln ? cln->data : NULL;
+
+    } else {
+        poll = ngx_alloc(sizeof(ngx_http_sio_poll_t), s->conf->log);
+    }
+
+    if (poll == NULL) {
+        ngx_sio_count(memory_errors);
         return NULL;
     }
 
-    polling = s->carrier;
-
-    poll = cln->data;
     ngx_memzero(poll, sizeof(ngx_http_sio_poll_t));
 
-    poll->request = r;
+    poll->to = *to;
     poll->session = s;
+
+    polling = s->carrier;
 
     ngx_queue_insert_tail(&polling->requests, &poll->queue);
     ngx_sio_count(requests);
 
-    cln->handler = ngx_http_sio_polling_cleanup;
+    if (cln) {
+        cln->handler = ngx_http_sio_polling_cleanup;
+
+    } else {
+        to->remote->poll = poll;
+    }
 
     return poll;
 }
@@ -637,10 +661,36 @@ ngx_http_sio_polling_cleanup(void *data)
 {
     ngx_http_sio_poll_t *poll = data;
 
-    ngx_uint_t               aborted;
-    ngx_connection_t        *c;
+    ngx_http_request_t  *r;
+
+    r = poll->to.request;
+
+    ngx_http_sio_polling_ended(poll, ngx_http_sio_broken(r),
+                               r->headers_out.status);
+}
+
+
+void
+ngx_http_sio_polling_remote_finished(void *data, ngx_uint_t aborted,
+    ngx_uint_t status)
+{
+    ngx_http_sio_poll_t *poll = data;
+
+    ngx_http_sio_polling_ended(poll, aborted, status);
+
+    if (poll->body) {
+        ngx_free(poll->body);
+    }
+
+    ngx_free(poll);
+}
+
+
+static void
+ngx_http_sio_polling_ended(ngx_http_sio_poll_t *poll, ngx_uint_t aborted,
+    ngx_uint_t status)
+{
     ngx_sio_session_t       *s;
-    ngx_http_request_t      *r;
     ngx_http_sio_polling_t  *polling;
 
     if (poll->next.posted) {
@@ -653,11 +703,7 @@ ngx_http_sio_polling_cleanup(void *data)
         return;
     }
 
-    r = poll->request;
-    c = r->connection;
     polling = s->carrier;
-
-    aborted = (c->error || c->timedout || c->read->error);
 
     if (polling->get == poll) {
         polling->get = NULL;
@@ -669,8 +715,7 @@ ngx_http_sio_polling_cleanup(void *data)
 
         /* a body that outgrew client_max_body_size costs no session */
 
-        aborted |= (r->headers_out.status
-                    != NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
+        aborted |= (status != NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
     }
 
     ngx_http_sio_polling_let_go(poll);
@@ -681,81 +726,156 @@ ngx_http_sio_polling_cleanup(void *data)
 }
 
 
-static ngx_int_t
-ngx_http_sio_polling_answer(ngx_http_request_t *r, ngx_str_t *body)
+/* the holder of a GET wants it back */
+
+void
+ngx_http_sio_polling_remote_release(void *data)
 {
-    if (ngx_http_sio_add_header(r, "Cache-Control", &ngx_http_sio_no_store)
-        != NGX_OK)
+    ngx_http_sio_poll_t *poll = data;
+
+    ngx_sio_session_t  *s;
+
+    s = poll->session;
+
+    if (s && ((ngx_http_sio_polling_t *) s->carrier)->get == poll
+        && s->out.head == NULL)
     {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        ngx_sio_session_send(s, &ngx_sio_msg_noop, 0);
     }
-
-    ngx_sio_add(bytes_out, body->len);
-
-    return ngx_http_sio_send(r, NGX_HTTP_OK, &ngx_http_sio_text, body);
 }
 
 
-/* gives the waiting GET what is queued or, if not NULL, one packet */
+/* an answer without packets */
+
+static ngx_int_t
+ngx_http_sio_polling_say(ngx_http_sio_poll_to_t *to, ngx_sio_answer_e answer,
+    ngx_uint_t value)
+{
+    if (to->remote) {
+        ngx_sio_relay_send_answer(to->remote,
+                                  ngx_sio_relay_answer(to->remote, answer,
+                                                       value, 0, NULL));
+        return NGX_OK;
+    }
+
+    return (answer == NGX_SIO_ANSWER_OK)
+           ? ngx_http_sio_send_ok(to->request)
+           : ngx_http_sio_send_empty(to->request, value);
+}
+
+
+/* the end of a request that was held; a remote one ends elsewhere */
+
+static void
+ngx_http_sio_polling_finalize(ngx_http_sio_poll_to_t *to, ngx_int_t rc)
+{
+    ngx_connection_t  *c;
+
+    if (to->request == NULL) {
+        return;
+    }
+
+    c = to->request->connection;
+
+    ngx_http_finalize_request(to->request, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* gives the waiting GET what is queued and, if not NULL, one packet */
 
 static void
 ngx_http_sio_polling_answer_get(ngx_sio_session_t *s, const char *last)
 {
     ngx_int_t                rc;
-    ngx_str_t                body;
-    ngx_connection_t        *c;
-    ngx_http_request_t      *r;
+    ngx_http_sio_poll_to_t   to;
     ngx_http_sio_polling_t  *polling;
 
     polling = s->carrier;
+    to = polling->get->to;
 
-    r = polling->get->request;
-    c = r->connection;
+    rc = ngx_http_sio_polling_send_queue(s, &to, last);
 
-    rc = ngx_http_sio_polling_payload(s, r->pool, last, &body);
+    /* one that can't be sent over the bus ends the session, and is told so */
+
+    if (rc == NGX_ERROR && to.remote) {
+        return;
+    }
 
     polling->get = NULL;
 
-    rc = (rc == NGX_OK) ? ngx_http_sio_polling_answer(r, &body)
-                        : NGX_HTTP_INTERNAL_SERVER_ERROR;
-
-    ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
+    ngx_http_sio_polling_finalize(&to, rc);
 }
 
 
 static ngx_int_t
-ngx_http_sio_polling_payload(ngx_sio_session_t *s, ngx_pool_t *pool,
-    const char *last, ngx_str_t *body)
+ngx_http_sio_polling_send_queue(ngx_sio_session_t *s,
+    ngx_http_sio_poll_to_t *to, const char *last)
 {
     size_t           size;
     u_char          *p;
+    ngx_str_t        body;
     sio_span_t       text;
+    ngx_sio_msg_t   *m;
     ngx_sio_link_t  *link;
 
-    size = last ? ngx_strlen(last) : 0;
+    size = last ? ngx_strlen(last) + 1 : 0;
 
     for (link = s->out.head; link; link = link->next) {
         text = ngx_sio_msg_text(link->msg);
 
         if (text.p == NULL) {
-            return NGX_ERROR;
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
         size += text.n + 1;
     }
 
-    p = ngx_pnalloc(pool, size);
-    if (p == NULL) {
-        return NGX_ERROR;
+    size--;                                     /* there is always one */
+
+    ngx_sio_add(bytes_out, size);
+
+    if (to->remote) {
+        m = ngx_sio_relay_answer(to->remote, NGX_SIO_ANSWER_PAYLOAD, 0, size,
+                                 &p);
+
+        if (m == NULL) {
+            s->silent = 1;
+            ngx_sio_session_close(s, NGX_SIO_TRANSPORT_ERROR);
+            return NGX_ERROR;
+        }
+
+        (void) ngx_http_sio_polling_write_queue(s, last, p);
+        ngx_sio_relay_send_answer(to->remote, m);
+
+        return NGX_OK;
     }
 
-    body->data = p;
+    p = ngx_pnalloc(to->request->pool, size);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body.data = p;
+    body.len = ngx_http_sio_polling_write_queue(s, last, p) - p;
+
+    return ngx_http_sio_send_payload(to->request, &body);
+}
+
+
+static u_char *
+ngx_http_sio_polling_write_queue(ngx_sio_session_t *s, const char *last,
+    u_char *p)
+{
+    u_char      *start;
+    sio_span_t   text;
+
+    start = p;
 
     while (s->out.head) {
         text = ngx_sio_msg_text(s->out.head->msg);
 
-        if (p != body->data) {
+        if (p != start) {
             *p++ = SIO_EIO_SEPARATOR;
         }
 
@@ -765,16 +885,14 @@ ngx_http_sio_polling_payload(ngx_sio_session_t *s, ngx_pool_t *pool,
     }
 
     if (last) {
-        if (p != body->data) {
+        if (p != start) {
             *p++ = SIO_EIO_SEPARATOR;
         }
 
         p = ngx_cpymem(p, last, ngx_strlen(last));
     }
 
-    body->len = p - body->data;
-
-    return NGX_OK;
+    return p;
 }
 
 

@@ -18,6 +18,10 @@ static ngx_str_t ngx_http_sio_strip_port(ngx_str_t *host);
 static ngx_str_t  ngx_http_sio_true = ngx_string("true");
 static ngx_str_t  ngx_http_sio_any = ngx_string("*");
 static ngx_str_t  ngx_http_sio_vary = ngx_string("Origin");
+static ngx_str_t  ngx_http_sio_no_store = ngx_string("no-store");
+static ngx_str_t  ngx_http_sio_text = ngx_string("text/plain; charset=UTF-8");
+static ngx_str_t  ngx_http_sio_html = ngx_string("text/html");
+static ngx_str_t  ngx_http_sio_ok = ngx_string("ok");
 
 
 ngx_http_sio_origin_e
@@ -74,6 +78,18 @@ ngx_http_sio_origin(ngx_http_request_t *r)
     }
 
     return NGX_HTTP_SIO_ORIGIN_ALLOWED;
+}
+
+
+void
+ngx_http_sio_log_origin(ngx_http_request_t *r)
+{
+    ngx_sio_count(origins_refused);
+
+    ngx_http_sio_log(NGX_LOG_WARN, r,
+                     "request refused: its \"Origin\" is neither this "
+                     "host, \"%V\", nor named by \"sio_allow_origin\"",
+                     &r->headers_in.server);
 }
 
 
@@ -342,6 +358,158 @@ ngx_http_sio_send_error(ngx_http_request_t *r, sio_eio_error_t code,
                                          : NGX_HTTP_BAD_REQUEST;
 
     return ngx_http_sio_send(r, status, &json, &body);
+}
+
+
+ngx_int_t
+ngx_http_sio_gather_body(ngx_http_request_t *r, size_t max, sio_span_t *body)
+{
+    off_t         size;
+    u_char       *p;
+    ssize_t       n;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl, *bufs;
+
+    bufs = r->request_body ? r->request_body->bufs : NULL;
+    size = 0;
+
+    for (cl = bufs; cl; cl = cl->next) {
+        size += ngx_buf_size(cl->buf);
+    }
+
+    body->n = size;
+
+    if (size > (off_t) max) {
+        return NGX_DECLINED;
+    }
+
+    if (bufs && bufs->next == NULL && ngx_buf_in_memory(bufs->buf)) {
+        body->p = bufs->buf->pos;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, size + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->p = p;
+
+    for (cl = bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+            p = ngx_cpymem(p, b->pos, b->last - b->pos);
+            continue;
+        }
+
+        /* the last one of a chunked body may hold nothing at all */
+
+        if (!b->in_file) {
+            continue;
+        }
+
+        n = ngx_read_file(b->file, p, b->file_last - b->file_pos,
+                          b->file_pos);
+
+        if (n != b->file_last - b->file_pos) {
+            return NGX_ERROR;
+        }
+
+        p += n;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sio_watch(ngx_http_request_t *r)
+{
+    ngx_event_t  *rev;
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (r->stream) {
+        return NGX_OK;
+    }
+
+    rev = r->connection->read;
+
+    /* its end may have come with the request: no event will tell */
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+        return NGX_OK;
+    }
+
+    return ngx_handle_read_event(rev, 0);
+}
+
+
+ngx_uint_t
+ngx_http_sio_broken(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    return (c->error || c->timedout || c->read->error)
+           && (!r->header_sent || r->out || c->buffered || r->stream);
+}
+
+
+ngx_uint_t
+ngx_http_sio_octet_stream(ngx_http_request_t *r)
+{
+    ngx_str_t  *type;
+
+    if (r->headers_in.content_type == NULL) {
+        return 0;
+    }
+
+    type = &r->headers_in.content_type->value;
+
+    return type->len == sizeof("application/octet-stream") - 1
+           && ngx_strncasecmp(type->data,
+                              (u_char *) "application/octet-stream",
+                              type->len) == 0;
+}
+
+
+ngx_int_t
+ngx_http_sio_send_ok(ngx_http_request_t *r)
+{
+    if (ngx_http_sio_add_header(r, "Cache-Control", &ngx_http_sio_no_store)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_sio_send(r, NGX_HTTP_OK, &ngx_http_sio_html,
+                             &ngx_http_sio_ok);
+}
+
+
+ngx_int_t
+ngx_http_sio_send_payload(ngx_http_request_t *r, ngx_str_t *body)
+{
+    if (ngx_http_sio_add_header(r, "Cache-Control", &ngx_http_sio_no_store)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_sio_send(r, NGX_HTTP_OK, &ngx_http_sio_text, body);
+}
+
+
+ngx_int_t
+ngx_http_sio_send_empty(ngx_http_request_t *r, ngx_uint_t status)
+{
+    static ngx_str_t  empty = ngx_null_string;
+
+    return ngx_http_sio_send(r, status, NULL, &empty);
 }
 
 

@@ -12,6 +12,7 @@
 #include "core/ngx_sio_room.h"
 #include "core/ngx_sio_socket.h"
 #include "core/ngx_sio_stats.h"
+#include "cluster/ngx_sio_bus.h"
 
 
 #define NGX_HTTP_SIO_RULES_POOL       4096
@@ -48,13 +49,13 @@ static void ngx_http_sio_rules_room(ngx_http_sio_rules_run_t *run,
 static ngx_int_t ngx_http_sio_rules_target(ngx_http_sio_rules_run_t *run,
     ngx_http_sio_rule_t *rule, ngx_sio_op_t *op);
 static ngx_int_t ngx_http_sio_rules_names(ngx_http_sio_rules_run_t *run,
-    ngx_array_t *templates, ngx_str_t **names, ngx_uint_t *n);
+    ngx_array_t *templates, sio_span_t **names, ngx_uint_t *n);
 static ngx_int_t ngx_http_sio_rules_name(ngx_http_sio_rules_run_t *run,
-    sio_template_t *t, ngx_str_t *name);
+    sio_template_t *t, sio_span_t *name);
 static ngx_int_t ngx_http_sio_rules_json(ngx_http_sio_rules_run_t *run,
     ngx_http_sio_rule_t *rule, ngx_sio_op_t *op);
 static ngx_int_t ngx_http_sio_rules_array(ngx_http_sio_rules_run_t *run,
-    ngx_str_t *event, sio_span_t args, sio_span_t *json);
+    sio_span_t *event, sio_span_t args, sio_span_t *json);
 static ngx_int_t ngx_http_sio_rules_attach(ngx_http_sio_rules_run_t *run,
     ngx_sio_op_t *op);
 static ngx_int_t ngx_http_sio_rules_eval_args(ngx_http_sio_rules_run_t *run,
@@ -255,8 +256,8 @@ ngx_http_sio_rules_run(ngx_http_sio_rules_run_t *run, ngx_array_t *rules)
         case NGX_HTTP_SIO_RULE_DISCONNECT:
             ngx_memzero(&op, sizeof(ngx_sio_op_t));
 
-            op.type = NGX_SIO_OP_DISCONNECT;
-            op.target = NGX_SIO_TO_SENDER;
+            op.type = SIO_OP_DISCONNECT;
+            op.target = SIO_TO_SENDER;
             op.sender = run->socket;
             op.close = rule[i].close;
 
@@ -279,7 +280,7 @@ ngx_http_sio_rules_send(ngx_http_sio_rules_run_t *run,
 
     ngx_memzero(&op, sizeof(ngx_sio_op_t));
 
-    op.type = NGX_SIO_OP_EMIT;
+    op.type = SIO_OP_EMIT;
     op.sender = run->socket;
     op.app = run->socket->session->conf->app;
     op.nsp = run->socket->nsp->sn.str;
@@ -288,7 +289,7 @@ ngx_http_sio_rules_send(ngx_http_sio_rules_run_t *run,
     op.except_sender = (rule->type->action == NGX_HTTP_SIO_RULE_BROADCAST);
 
     if (rule->type->action == NGX_HTTP_SIO_RULE_REPLY) {
-        op.target = NGX_SIO_TO_SENDER;
+        op.target = SIO_TO_SENDER;
 
     } else if (ngx_http_sio_rules_target(run, rule, &op) != NGX_OK) {
         return;
@@ -298,7 +299,7 @@ ngx_http_sio_rules_send(ngx_http_sio_rules_run_t *run,
         return;
     }
 
-    (void) ngx_sio_op_apply(&op);
+    (void) ngx_sio_bus_publish(&op);
 }
 
 
@@ -314,8 +315,8 @@ ngx_http_sio_rules_ack(ngx_http_sio_rules_run_t *run,
 
     ngx_memzero(&op, sizeof(ngx_sio_op_t));
 
-    op.type = NGX_SIO_OP_ACK;
-    op.target = NGX_SIO_TO_SENDER;
+    op.type = SIO_OP_ACK;
+    op.target = SIO_TO_SENDER;
     op.sender = run->socket;
     op.nsp = run->socket->nsp->sn.str;
     op.ack = run->event->ack;
@@ -353,10 +354,9 @@ static void
 ngx_http_sio_rules_room(ngx_http_sio_rules_run_t *run,
     ngx_http_sio_rule_t *rule)
 {
-    ngx_str_t          name;
+    sio_span_t         name;
     ngx_uint_t         i, variable;
     ngx_sio_op_t       op;
-    ngx_sio_socket_t  *sk;
 
     if (ngx_http_sio_rules_name(run, rule->room, &name) != NGX_OK) {
         return;
@@ -368,12 +368,9 @@ ngx_http_sio_rules_room(ngx_http_sio_rules_run_t *run,
         variable |= (rule->room->parts[i].var != SIO_VAR_LITERAL);
     }
 
-    sk = variable ? ngx_sio_registry_socket(run->socket->nsp,
-                                            ngx_sio_span(&name))
-                  : NULL;
-
-    if (name.len == 0 || name.len > NGX_SIO_MAX_NAME_LEN
-        || (sk && sk != run->socket))
+    if (name.n == 0 || name.n > NGX_SIO_MAX_NAME_LEN
+        || (variable && ngx_sio_registry_is_id(name)
+            && !ngx_sio_socket_is(run->socket, name)))
     {
         ngx_sio_count(names_invalid);
         return;
@@ -382,8 +379,8 @@ ngx_http_sio_rules_room(ngx_http_sio_rules_run_t *run,
     ngx_memzero(&op, sizeof(ngx_sio_op_t));
 
     op.type = (rule->type->action == NGX_HTTP_SIO_RULE_JOIN)
-              ? NGX_SIO_OP_JOIN : NGX_SIO_OP_LEAVE;
-    op.target = NGX_SIO_TO_SENDER;
+              ? SIO_OP_JOIN : SIO_OP_LEAVE;
+    op.target = SIO_TO_SENDER;
     op.sender = run->socket;
     op.names = &name;
     op.nnames = 1;
@@ -411,11 +408,11 @@ ngx_http_sio_rules_target(ngx_http_sio_rules_run_t *run,
     }
 
     if (rule->to.nelts == 0) {
-        op->target = NGX_SIO_TO_ALL;
+        op->target = SIO_TO_ALL;
         return NGX_OK;
     }
 
-    op->target = NGX_SIO_TO_ROOMS;
+    op->target = SIO_TO_ROOMS;
 
     rc = ngx_http_sio_rules_names(run, &rule->to, &op->rooms, &op->nrooms);
 
@@ -429,7 +426,7 @@ ngx_http_sio_rules_target(ngx_http_sio_rules_run_t *run,
         }
 
         for (i = 0; i < op->nrooms; i++) {
-            if (!ngx_sio_room_has(run->socket, &op->rooms[i])) {
+            if (!ngx_sio_room_has(run->socket, op->rooms[i])) {
                 ngx_sio_count(members_refused);
                 return NGX_DECLINED;
             }
@@ -444,7 +441,7 @@ ngx_http_sio_rules_target(ngx_http_sio_rules_run_t *run,
 
 static ngx_int_t
 ngx_http_sio_rules_names(ngx_http_sio_rules_run_t *run,
-    ngx_array_t *templates, ngx_str_t **names, ngx_uint_t *n)
+    ngx_array_t *templates, sio_span_t **names, ngx_uint_t *n)
 {
     ngx_int_t        rc;
     ngx_uint_t       i;
@@ -457,7 +454,7 @@ ngx_http_sio_rules_names(ngx_http_sio_rules_run_t *run,
     }
 
     *names = ngx_palloc(ngx_http_sio_rules_pool,
-                        templates->nelts * sizeof(ngx_str_t));
+                        templates->nelts * sizeof(sio_span_t));
     if (*names == NULL) {
         return NGX_ERROR;
     }
@@ -472,7 +469,7 @@ ngx_http_sio_rules_names(ngx_http_sio_rules_run_t *run,
         if (ngx_http_sio_rules_name(run, &t[i], &(*names)[*n]) != NGX_OK) {
             rc = NGX_DECLINED;
 
-        } else if ((*names)[*n].len == 0) {
+        } else if ((*names)[*n].n == 0) {
             ngx_sio_count(names_invalid);
             rc = NGX_DECLINED;
 
@@ -487,17 +484,17 @@ ngx_http_sio_rules_names(ngx_http_sio_rules_run_t *run,
 
 static ngx_int_t
 ngx_http_sio_rules_name(ngx_http_sio_rules_run_t *run, sio_template_t *t,
-    ngx_str_t *name)
+    sio_span_t *name)
 {
     sio_out_t  o;
 
     if (t->n == 0) {
-        ngx_str_null(name);
+        *name = sio_span_null;
         return NGX_OK;
     }
 
     if (t->n == 1 && t->parts[0].var == SIO_VAR_LITERAL) {
-        *name = ngx_sio_str(t->parts[0].text);
+        *name = t->parts[0].text;
         return NGX_OK;
     }
 
@@ -515,12 +512,12 @@ ngx_http_sio_rules_name(ngx_http_sio_rules_run_t *run, sio_template_t *t,
     }
 
     run->dirty = 1;
-    name->data = o.p;
+    name->p = o.p;
 
     o.n = 0;
     (void) sio_template_name(t, ngx_http_sio_rules_get, run, &o);
 
-    name->len = o.n;
+    name->n = o.n;
 
     return NGX_OK;
 }
@@ -532,8 +529,7 @@ static ngx_int_t
 ngx_http_sio_rules_json(ngx_http_sio_rules_run_t *run,
     ngx_http_sio_rule_t *rule, ngx_sio_op_t *op)
 {
-    ngx_str_t         name, *event;
-    sio_span_t        args;
+    sio_span_t        name, *event, args;
     ngx_sio_event_t  *ev;
 
     ev = run->event;
@@ -557,7 +553,7 @@ ngx_http_sio_rules_json(ngx_http_sio_rules_run_t *run,
             return NGX_DECLINED;
         }
 
-        if (sio_packet_reserved(ngx_sio_span(&name))) {
+        if (sio_packet_reserved(name)) {
             ngx_sio_count(names_reserved);
             return NGX_DECLINED;
         }
@@ -589,7 +585,7 @@ ngx_http_sio_rules_json(ngx_http_sio_rules_run_t *run,
 /* ["event",args...]; without event the name stays as it came */
 
 static ngx_int_t
-ngx_http_sio_rules_array(ngx_http_sio_rules_run_t *run, ngx_str_t *event,
+ngx_http_sio_rules_array(ngx_http_sio_rules_run_t *run, sio_span_t *event,
     sio_span_t args, sio_span_t *json)
 {
     size_t       at;
@@ -610,7 +606,7 @@ ngx_http_sio_rules_array(ngx_http_sio_rules_run_t *run, ngx_str_t *event,
 
         if (event) {
             sio_out_byte(&o, '"');
-            sio_json_escape(&o, ngx_sio_span(event));
+            sio_json_escape(&o, *event);
             sio_out_byte(&o, '"');
 
         } else {

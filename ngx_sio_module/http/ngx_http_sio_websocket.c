@@ -5,9 +5,11 @@
  * buffer of the worker's and handled there; only what is cut by the wire, or
  * left for the next turn, is copied (ws->input) until the rest comes.
  *
- *   accepting -> open -----------> closing     a session of its own
- *   accepting -> probe -> open --> closing     an upgrade
- *   accepting --------------------> closing    refused, or given up
+ *   accepting -> open --------------------> closing   a session of its own
+ *   accepting -> probe -> open -----------> closing   an upgrade
+ *   accepting -> probe -> taking -> open -> closing   an upgrade whose session
+ *                                                     is with another worker
+ *   accepting ----------------------------> closing   refused, or given up
  *
  * A connection and its session let go of each other at the step to closing;
  * from then on the connection sends what is left, shuts down its side,
@@ -31,6 +33,7 @@
 typedef enum {
     NGX_HTTP_SIO_WS_STATE_ACCEPTING = 0,
     NGX_HTTP_SIO_WS_STATE_PROBE,
+    NGX_HTTP_SIO_WS_STATE_TAKING,
     NGX_HTTP_SIO_WS_STATE_OPEN,
     NGX_HTTP_SIO_WS_STATE_CLOSING
 } ngx_http_sio_ws_state_e;
@@ -59,12 +62,13 @@ typedef struct {
 typedef struct {
     ngx_connection_t          *connection;
     ngx_sio_session_t         *session;    /* NULL: let go, or none */
+    ngx_sio_handover_t        *handover;   /* of a session elsewhere */
     const ngx_sio_conf_t      *conf;
     ngx_http_sio_ws_input_t   *input;      /* NULL: nothing is cut */
     ngx_sio_queue_t            out;        /* closing: what the session left */
     size_t                     sent;       /* of the first message queued */
 
-    unsigned                   state:2;    /* ngx_http_sio_ws_state_e */
+    unsigned                   state:3;    /* ngx_http_sio_ws_state_e */
     unsigned                   purpose:2;  /* ngx_http_sio_ws_purpose_e */
     unsigned                   blocked:1;  /* unsent bytes of an earlier turn */
     unsigned                   yielded:1;  /* input->raw is for this turn */
@@ -98,6 +102,7 @@ static ngx_int_t ngx_http_sio_ws_message(ngx_http_sio_ws_t *ws,
     ngx_uint_t opcode, sio_span_t data);
 static ngx_int_t ngx_http_sio_ws_probe(ngx_http_sio_ws_t *ws,
     ngx_uint_t opcode, sio_span_t data);
+static ngx_int_t ngx_http_sio_ws_take(ngx_http_sio_ws_t *ws);
 static void ngx_http_sio_ws_check(ngx_http_sio_ws_t *ws);
 static ngx_int_t ngx_http_sio_ws_fail(ngx_http_sio_ws_t *ws, ngx_uint_t code,
     const char *what);
@@ -116,6 +121,13 @@ static void ngx_http_sio_ws_finalize(ngx_http_sio_ws_t *ws);
 static void ngx_http_sio_ws_set_state(ngx_http_sio_ws_t *ws,
     ngx_http_sio_ws_state_e state);
 
+static ngx_sio_session_t *ngx_http_sio_ws_install(void *data, sio_in_t *in);
+static void ngx_http_sio_ws_settled(void *data, ngx_sio_session_t *s,
+    ngx_uint_t failed);
+static void ngx_http_sio_ws_deserted(void *data);
+static void ngx_http_sio_ws_log(ngx_uint_t level, ngx_http_sio_ws_t *ws,
+    const char *fmt, ...);
+
 static void ngx_http_sio_ws_flush(ngx_sio_session_t *s);
 static ngx_uint_t ngx_http_sio_ws_writable(ngx_sio_session_t *s);
 static ngx_int_t ngx_http_sio_ws_close(ngx_sio_session_t *s);
@@ -132,6 +144,14 @@ const ngx_sio_transport_t  ngx_http_sio_websocket_transport = {
 };
 
 
+static const ngx_sio_taker_t  ngx_http_sio_ws_taker = {
+    NULL,                              /* it has consented */
+    ngx_http_sio_ws_install,
+    ngx_http_sio_ws_settled,
+    ngx_http_sio_ws_deserted
+};
+
+
 /* one for all connections: nothing stays in it from one event to the next */
 
 static u_char     ngx_http_sio_ws_in[NGX_HTTP_SIO_WS_BUFFER];
@@ -140,8 +160,8 @@ static u_char     ngx_http_sio_ws_out[NGX_HTTP_SIO_WS_BUFFER];
 
 ngx_int_t
 ngx_http_sio_websocket_accept(ngx_http_request_t *r,
-    ngx_http_sio_ws_purpose_e purpose, ngx_sio_session_t *s, ngx_str_t *data,
-    ngx_uint_t n)
+    ngx_http_sio_ws_purpose_e purpose, ngx_sio_session_t *s,
+    ngx_sio_handover_t *h, ngx_str_t *data, ngx_uint_t n)
 {
     ngx_connection_t         *c;
     ngx_http_sio_ws_t        *ws;
@@ -153,6 +173,11 @@ ngx_http_sio_websocket_accept(ngx_http_request_t *r,
     ws = ngx_calloc(sizeof(ngx_http_sio_ws_t), slcf->core.log);
     if (ws == NULL) {
         ngx_sio_count(memory_errors);
+
+        if (h) {
+            ngx_sio_handover_abandon(h);
+        }
+
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
@@ -174,6 +199,10 @@ ngx_http_sio_websocket_accept(ngx_http_request_t *r,
     } else if (purpose == NGX_HTTP_SIO_WS_PROBE) {
         s->probe_transport = &ngx_http_sio_websocket_transport;
         s->probe = ws;
+
+    } else if (purpose == NGX_HTTP_SIO_WS_TAKE) {
+        ngx_sio_handover_attach(h, &ngx_http_sio_ws_taker, ws);
+        ws->handover = h;
     }
 
     ws->session = s;
@@ -335,12 +364,12 @@ ngx_http_sio_ws_begin(ngx_http_sio_ws_t *ws)
 
     c = ws->connection;
 
-    if (ws->session == NULL) {
+    if (ws->session == NULL && ws->handover == NULL) {
         ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
         return;
     }
 
-    if (ws->purpose == NGX_HTTP_SIO_WS_PROBE) {
+    if (ws->purpose != NGX_HTTP_SIO_WS_OPEN) {
         ngx_http_sio_ws_set_state(ws, NGX_HTTP_SIO_WS_STATE_PROBE);
         ngx_add_timer(c->read, ws->conf->upgrade_timeout);
 
@@ -408,16 +437,25 @@ ngx_http_sio_ws_read_handler(ngx_event_t *rev)
             return;
         }
 
-        if (ws->state != NGX_HTTP_SIO_WS_STATE_PROBE) {
+        if (ws->state != NGX_HTTP_SIO_WS_STATE_PROBE
+            && ws->state != NGX_HTTP_SIO_WS_STATE_TAKING)
+        {
             return;
         }
 
         ngx_sio_count(upgrade_timeouts);
-        ngx_sio_session_log(NGX_LOG_WARN, ws->session,
+        ngx_http_sio_ws_log(NGX_LOG_WARN, ws,
                             "upgrade not completed in %M ms, limited by "
                             "\"sio_upgrade_timeout\"",
                             ws->conf->upgrade_timeout);
-        ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
+
+        if (ws->state == NGX_HTTP_SIO_WS_STATE_TAKING) {
+            ngx_http_sio_ws_gone(ws);
+
+        } else {
+            ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
+        }
+
         return;
     }
 
@@ -473,6 +511,12 @@ ngx_http_sio_ws_read(ngx_http_sio_ws_t *ws)
     rev = c->read;
 
     for (i = 0; i < NGX_HTTP_SIO_WS_READS; i++) {
+
+        /* what comes now is for a session that is on its way */
+
+        if (ws->state == NGX_HTTP_SIO_WS_STATE_TAKING) {
+            return;
+        }
 
         if (ws->state == NGX_HTTP_SIO_WS_STATE_OPEN
             && ws->session->state != NGX_SIO_SESSION_OPEN)
@@ -559,7 +603,9 @@ ngx_http_sio_ws_process(ngx_http_sio_ws_t *ws, u_char *p, u_char *last)
 
     for (n = 0; p < last; n++) {
 
-        if (n == NGX_HTTP_SIO_WS_FRAMES || ngx_sio_session_busy()) {
+        if (n == NGX_HTTP_SIO_WS_FRAMES || ngx_sio_session_busy()
+            || ws->state == NGX_HTTP_SIO_WS_STATE_TAKING)
+        {
             rc = NGX_AGAIN;
             break;
         }
@@ -622,7 +668,7 @@ ngx_http_sio_ws_frame(ngx_http_sio_ws_t *ws, u_char **pos, u_char *last)
 
     case SIO_ELIMIT:
         ngx_sio_count(limit_payload);
-        ngx_sio_session_log(NGX_LOG_WARN, ws->session,
+        ngx_http_sio_ws_log(NGX_LOG_WARN, ws,
                             "client sent a message of more than %uz bytes, "
                             "limited by \"sio_max_payload\"",
                             ws->conf->max_payload);
@@ -893,7 +939,10 @@ ngx_http_sio_ws_probe(ngx_http_sio_ws_t *ws, ngx_uint_t opcode,
 
     if (opcode == SIO_WS_TEXT && sio_span_eq(data, sio_span("2probe"))) {
 
-        if (!c->write->timer_set) {
+        if (ws->handover) {
+            ngx_sio_handover_probed(ws->handover);
+
+        } else if (!c->write->timer_set) {
             ngx_add_timer(c->write, NGX_HTTP_SIO_WS_CHECK);
         }
 
@@ -901,6 +950,10 @@ ngx_http_sio_ws_probe(ngx_http_sio_ws_t *ws, ngx_uint_t opcode,
     }
 
     if (opcode == SIO_WS_TEXT && data.n && data.p[0] == SIO_EIO_UPGRADE) {
+
+        if (ws->handover) {
+            return ngx_http_sio_ws_take(ws);
+        }
 
         if (s->state != NGX_SIO_SESSION_OPEN) {
 
@@ -926,11 +979,98 @@ ngx_http_sio_ws_probe(ngx_http_sio_ws_t *ws, ngx_uint_t opcode,
         return NGX_OK;
     }
 
-    ngx_sio_session_log(NGX_LOG_INFO, s,
+    ngx_http_sio_ws_log(NGX_LOG_INFO, ws,
                         "client sent an unexpected packet in an upgrade");
     ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
 
     return NGX_ABORT;
+}
+
+
+/* from here on the session comes or has ended: there is no other way */
+
+static ngx_int_t
+ngx_http_sio_ws_take(ngx_http_sio_ws_t *ws)
+{
+    if (ngx_sio_handover_take(ws->handover) != NGX_OK) {
+        return ngx_http_sio_ws_fail(ws, SIO_WS_INTERNAL, "no memory");
+    }
+
+    ngx_http_sio_ws_set_state(ws, NGX_HTTP_SIO_WS_STATE_TAKING);
+    ngx_add_timer(ws->connection->read, ws->conf->upgrade_timeout);
+
+    return NGX_OK;
+}
+
+
+static ngx_sio_session_t *
+ngx_http_sio_ws_install(void *data, sio_in_t *in)
+{
+    ngx_http_sio_ws_t *ws = data;
+
+    ngx_sio_session_t  *s;
+
+    s = ngx_sio_session_import(ws->conf->app,
+                               &ngx_http_sio_websocket_transport, ws, in);
+    if (s == NULL) {
+        ngx_http_sio_ws_log(NGX_LOG_WARN, ws,
+                            "a session from another worker is lost");
+        return NULL;
+    }
+
+    ws->conf = s->conf;
+
+    return s;
+}
+
+
+static void
+ngx_http_sio_ws_settled(void *data, ngx_sio_session_t *s, ngx_uint_t failed)
+{
+    ngx_http_sio_ws_t *ws = data;
+
+    if (ws->connection->read->timer_set) {
+        ngx_del_timer(ws->connection->read);
+    }
+
+    ws->handover = NULL;
+    ws->session = s;
+
+    ngx_http_sio_ws_set_state(ws, NGX_HTTP_SIO_WS_STATE_OPEN);
+
+    ngx_sio_count(websockets);
+    ngx_sio_count(upgrades);
+
+    if (ws->dead) {
+        ngx_http_sio_ws_gone(ws);
+        return;
+    }
+
+    if (failed) {
+        ngx_sio_session_close(s, NGX_SIO_TRANSPORT_ERROR);
+        return;
+    }
+
+    if (s->out.head) {
+        ngx_sio_session_post(s);
+    }
+
+    ngx_post_event(ws->connection->read, &ngx_posted_events);
+}
+
+
+/* the session ended where it was */
+
+static void
+ngx_http_sio_ws_deserted(void *data)
+{
+    ngx_http_sio_ws_t *ws = data;
+
+    ws->handover = NULL;
+
+    if (ws->state != NGX_HTTP_SIO_WS_STATE_ACCEPTING) {
+        ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
+    }
 }
 
 
@@ -965,7 +1105,7 @@ ngx_http_sio_ws_fail(ngx_http_sio_ws_t *ws, ngx_uint_t code,
         ngx_sio_count(parse_errors);
     }
 
-    ngx_sio_session_log(NGX_LOG_INFO, ws->session,
+    ngx_http_sio_ws_log(NGX_LOG_INFO, ws,
                         "WebSocket failed with code %ui: %s", code, what);
 
     if (ws->state == NGX_HTTP_SIO_WS_STATE_OPEN) {
@@ -1144,6 +1284,17 @@ ngx_http_sio_ws_gone(ngx_http_sio_ws_t *ws)
 {
     ws->dead = 1;
 
+    /* the session comes all the same, to end as it should */
+
+    if (ws->state == NGX_HTTP_SIO_WS_STATE_TAKING) {
+
+        if (ws->connection->read->timer_set) {
+            ngx_del_timer(ws->connection->read);
+        }
+
+        return;
+    }
+
     if (ws->session && ws->session->carrier == ws) {
         ngx_sio_session_close(ws->session, NGX_SIO_TRANSPORT_CLOSE);
         return;
@@ -1168,6 +1319,11 @@ ngx_http_sio_ws_let_go(ngx_http_sio_ws_t *ws, ngx_uint_t code)
     if (ws->session && ws->session->probe == ws) {
         ngx_sio_count(upgrades_abandoned);
         ws->session->probe = NULL;
+    }
+
+    if (ws->handover) {
+        ngx_sio_handover_abandon(ws->handover);
+        ws->handover = NULL;
     }
 
     ws->session = NULL;
@@ -1352,6 +1508,31 @@ ngx_http_sio_ws_set_state(ngx_http_sio_ws_t *ws,
                    (ngx_uint_t) ws->state, (ngx_uint_t) state);
 
     ws->state = state;
+}
+
+
+/* before there is a session there is its location and the connection */
+
+static void
+ngx_http_sio_ws_log(ngx_uint_t level, ngx_http_sio_ws_t *ws, const char *fmt,
+    ...)
+{
+    u_char   *p;
+    va_list   args;
+    u_char    buf[NGX_MAX_ERROR_STR];
+
+    if (ws->conf->log->log_level < level) {
+        return;
+    }
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(buf, buf + NGX_MAX_ERROR_STR, fmt, args);
+    va_end(args);
+
+    ngx_log_error(level, ws->conf->log, 0, "sio: %*s, client: %V",
+                  (size_t) (p - buf), buf,
+                  ws->session ? &ws->session->addr
+                              : &ws->connection->addr_text);
 }
 
 

@@ -528,6 +528,6 @@ process.on('unhandledRejection', error => {
 setImmediate(run);
 
 module.exports = {
-    assert, base, Inbox, kind, KINDS, Poll, RAW, REFERENCE,
+    assert, base, Context, Inbox, kind, KINDS, Poll, RAW, REFERENCE,
     same, SCALE, test, until, url: URL_, within,
 };

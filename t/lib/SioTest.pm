@@ -56,16 +56,18 @@ sub new {
     my ($class, %arg) = @_;
 
     my $self = bless {
-        workers    => 1,
+        workers    => $ENV{NGX_SIO_WORKERS} || 1,
         main       => '',
         events     => '',
         http       => '',
         server     => '',
         location   => 'sio; sio_on * broadcast;',
         tls        => 0,
+        reuseport  => 0,    # each worker accepts for itself
         expect_log => [],
         module     => 1,    # load it
         bare       => 0,    # neither /socket.io/ nor /status is there
+        daemon     => 0,    # as a daemon: a binary upgrade needs one
         %arg,
         owner      => $$,
     }, $class;
@@ -134,12 +136,15 @@ sub config {
     my $load = $self->{module} ? 'load_module "' . module() . '";' : '';
     my $user = $> == 0 ? 'user root;' : '';
     my $level = $ENV{NGX_SIO_LOG} || 'info';
+    my $env = $ENV{NGX_SIO_ASAN}    # for the binary that takes over
+              ? 'env ASAN_OPTIONS; env UBSAN_OPTIONS; env LSAN_OPTIONS;' : '';
+    my $reuseport = $self->{reuseport} ? ' reuseport' : '';
     my ($connections, $tls, $status, $sio) = ('') x 4;
 
     $connections = 'worker_connections 1024;'
         if $self->{events} !~ /\bworker_connections\b/;
 
-    $tls = 'listen 127.0.0.1:%%TLS_PORT%% ssl http2; '
+    $tls = "listen 127.0.0.1:%%TLS_PORT%% ssl http2$reuseport; "
          . 'ssl_certificate cert.pem; ssl_certificate_key key.pem;'
         if $self->{tls};
 
@@ -152,7 +157,8 @@ sub config {
     my $config = <<"    CONF";
         $load
         $user
-        daemon off;
+        $env
+        @{[$self->{daemon} ? 'daemon on;' : 'daemon off;']}
         pid nginx.pid;
         error_log error.log $level;
         worker_processes $self->{workers};
@@ -174,7 +180,7 @@ sub config {
             $self->{http}
 
             server {
-                listen 127.0.0.1:%%PORT%%;
+                listen 127.0.0.1:%%PORT%%$reuseport;
                 $tls
                 server_name localhost;
                 root html;
@@ -240,7 +246,10 @@ sub launch {
     my @command = (nginx(), '-p', "$dir/", '-c', "$dir/nginx.conf",
                    '-e', "$dir/error.log");
 
-    # nginx must not outlive a test that was killed.
+    # nginx must not outlive a test that was killed; a daemon ends with the
+    # objects of a test that was not.
+
+    adopt_orphans() if $self->{daemon};
 
     unshift @command, 'setpriv', '--pdeathsig', 'TERM';
 
@@ -253,6 +262,13 @@ sub launch {
         open STDERR, '>&', \*STDOUT;
         setpgrp;
         exec { $command[0] } @command or POSIX::_exit(127);
+    }
+
+    if ($self->{daemon}) {
+        waitpid $pid, 0;
+        $self->await(sub { -s "$dir/nginx.pid" }, 10);
+        ($pid) = (read_file("$dir/nginx.pid") // '') =~ /(\d+)/
+            or die "nginx does not start:\n" . $self->all_logs;
     }
 
     $self->{pid} = $pid;
@@ -299,6 +315,26 @@ sub reaped {
     }
 
     return defined $self->{exit};
+}
+
+
+# Processes whose parent ends become children of this one (PR_SET_CHILD_SUBREAPER),
+# so that a master started by a binary upgrade can be waited for.
+
+sub adopt_orphans {
+    syscall(157, 36, 1, 0, 0, 0) == 0 or croak "prctl: $!";
+}
+
+
+# From here on another master is the one that runs; the former ends by itself.
+
+sub adopt {
+    my ($self, $pid) = @_;
+
+    push @{$self->{former}}, $self->{pid};
+    delete $running{$self->{pid}};
+    $self->{pid} = $pid;
+    $running{$pid} = $self;
 }
 
 
@@ -512,7 +548,14 @@ sub run_tap {
 
     local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-    my ($exit, @lines) = run_command($command, $seconds);
+    return report_tap($name, run_command($command, $seconds));
+}
+
+
+sub report_tap {
+    my ($name, $exit, @lines) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
 
     return subtest($name => sub {
         my ($planned, $ran, $good) = ('none', 0, 1);
@@ -541,7 +584,14 @@ sub run_tap {
 sub run_command {
     my ($command, $seconds) = @_;
 
-    my $end = time + ($seconds // 60) * $SLOW;
+    return finish_command(start_command($command), $seconds);
+}
+
+
+# The same in two halves, for what runs meanwhile.
+
+sub start_command {
+    my ($command) = @_;
 
     pipe my $read, my $write or croak "pipe: $!";
     defined(my $pid = fork) or croak "fork: $!";
@@ -556,6 +606,15 @@ sub run_command {
     close $write;
     $running{$pid} = undef;
 
+    return { pid => $pid, read => $read };
+}
+
+
+sub finish_command {
+    my ($started, $seconds) = @_;
+
+    my ($pid, $read) = @$started{qw(pid read)};
+    my $end = time + ($seconds // 60) * $SLOW;
     my $select = IO::Select->new($read);
     my $text = '';
     my $exit;

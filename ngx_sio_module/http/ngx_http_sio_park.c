@@ -1,0 +1,82 @@
+/*
+ * Requests that come before the other workers know this one wait here.
+ */
+
+#include "http/ngx_http_sio.h"
+#include "cluster/ngx_sio_bus.h"
+
+
+typedef struct {
+    ngx_http_request_t       *request;
+    ngx_http_handler_pt       handler;
+    ngx_sio_bus_waiter_t      waiter;
+    ngx_uint_t                waits;
+} ngx_http_sio_parked_t;
+
+
+static void ngx_http_sio_unpark(void *data);
+static void ngx_http_sio_parked_cleanup(void *data);
+
+
+ngx_int_t
+ngx_http_sio_park(ngx_http_request_t *r, ngx_http_handler_pt handler)
+{
+    ngx_http_cleanup_t     *cln;
+    ngx_http_sio_parked_t  *parked;
+
+    cln = ngx_http_cleanup_add(r, sizeof(ngx_http_sio_parked_t));
+    if (cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    parked = cln->data;
+    ngx_memzero(parked, sizeof(ngx_http_sio_parked_t));
+
+    if (ngx_http_sio_watch(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    parked->request = r;
+    parked->handler = handler;
+    parked->waits = 1;
+    parked->waiter.handler = ngx_http_sio_unpark;
+    parked->waiter.data = parked;
+
+    cln->handler = ngx_http_sio_parked_cleanup;
+
+    ngx_sio_bus_wait(&parked->waiter);
+
+    r->main->count++;
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_sio_unpark(void *data)
+{
+    ngx_http_sio_parked_t *parked = data;
+
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = parked->request;
+    c = r->connection;
+
+    parked->waits = 0;
+    r->read_event_handler = ngx_http_block_reading;
+
+    ngx_http_finalize_request(r, parked->handler(r));
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_sio_parked_cleanup(void *data)
+{
+    ngx_http_sio_parked_t *parked = data;
+
+    if (parked->waits) {
+        ngx_sio_bus_forget(&parked->waiter);
+    }
+}
