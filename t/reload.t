@@ -13,9 +13,13 @@ SioTest::descriptors(19_000);
 
 my $t = SioTest->new(workers => 4, reuseport => 1, daemon => 1,
                      events => 'worker_connections 4096;',
-                     http => 'keepalive_timeout 0; access_log off;',
+                     http => "keepalive_timeout 0; access_log off;
+                              sio_ping_interval 4s; sio_ping_timeout 4s;",
                      location => $SioSwarm::LOCATION,
-                     server => SioSwarm::locations('a' .. 'j'))->start;
+                     server => SioSwarm::locations('a' .. 'j')
+                               . "location /keep/ { sio_app keep;
+                                  keepalive_timeout 75s;
+                                  $SioSwarm::LOCATION }")->start;
 
 sub descriptors {
     my ($pid) = @_;
@@ -53,6 +57,7 @@ sub memory {
 
 my ($fds) = sort { $a <=> $b } map { descriptors($_) } $t->worker_pids;
 my $memory = memory($t->pid);
+my ($most) = sort { $b <=> $a } map { memory($_) } $t->worker_pids;
 my $path = 'a';
 
 sub swarm {
@@ -64,10 +69,17 @@ sub swarm {
     return $s;
 }
 
+my $n = $slow ? 100 : 400;
 my %swarm = (
-    websocket => swarm(mode => 'websocket', clients => 300),
-    upgrade   => swarm(mode => 'upgrade', clients => 200),
-    polling   => swarm(mode => 'polling', tolerate_resets => ''),
+    websocket => swarm(mode => 'websocket', clients => 2 * $n),
+    upgrade   => swarm(mode => 'upgrade', clients => 2 * $n),
+    polling   => swarm(mode => 'polling', clients => $n,
+                       tolerate_resets => ''),
+
+    # nginx closes idle connections at a reload, whatever is on its way there.
+
+    keepalive => swarm(mode => 'polling', keepalive => '', path => 'keep',
+                       tolerate_resets => ''),
 );
 $swarm{upgrade}->awaits('upgraded');
 
@@ -93,6 +105,9 @@ my $result;
 for my $name (sort keys %swarm) {
     $result = $swarm{$name}->stop("$name: nothing was lost");
     is($result->{dropped}, 0, "$name: no session was dropped");
+    is($result->{reset_drops}, 0, "$name: nor reset")
+        if $name ne 'keepalive';
+    is($result->{resets_fresh}, 0, "$name: no new connection was reset");
     note explain $result;
 }
 
@@ -100,7 +115,7 @@ my $state = $t->status;
 is($state->{$_}, 0, $_)
     for grep { /^limit_|^moves_failed|^bus_(?:cuts|lags|errors)/ }
         sort keys %$state;
-diag join ' ', map { "$_=$state->{$_}" } grep { /move|relay|bus|link|ops|memory/ } sort keys %$state;
+note join ' ', map { "$_=$state->{$_}" } grep { /move|relay|bus|link|ops|memory/ } sort keys %$state;
 
 $t->wait_for(sub { waitpid($old, WNOHANG) != 0 }, 'the old master ends', 30);
 $t->wait_for(sub { (my @all = SioTest::children($t->pid)) == 4 },
@@ -110,6 +125,8 @@ $t->wait_for(sub {
 }, 'descriptors are as many as before', 10)
     or diag "$fds then, now @{[map { descriptors($_) } $t->worker_pids]}";
 cmp_ok(memory($t->pid), '<', $memory + 1024, 'the master has not grown');
+cmp_ok(memory($_), '<', $most + 4096, 'nor have the workers')
+    for $slow ? () : $t->worker_pids;
 unlike($t->log, qr/open socket/, 'no socket was left open');
 $t->stop;
 done_testing;

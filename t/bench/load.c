@@ -2,9 +2,9 @@
  * The load generator: Socket.IO v5 clients over Engine.IO v4, WebSocket or
  * long-polling, many in one process on one epoll.  It judges whatever it
  * receives: each byte, each message once and in order; anything else ends it
- * with a message and exit status 1.  Given the server's process it reads that
- * process's CPU time (all threads, schedstat) or memory (smaps_rollup) itself,
- * around the part that counts, while the server rests.
+ * with a message and exit status 1.  Given the server's processes it reads
+ * their CPU time (all threads, schedstat) or memory (smaps_rollup) itself, and
+ * takes the sum, around the part that counts, while the server rests.
  *
  * Sending never waits: what it has in flight fits the socket buffers.
  */
@@ -37,6 +37,7 @@
 #define LOAD_INFLIGHT  64
 #define LOAD_OPENING   50       /* sessions on their way at a time */
 #define LOAD_SID       64
+#define LOAD_PIDS      64
 
 /* RFC 6455, 1.3: the sample key and its answer */
 #define LOAD_KEY       "dGhlIHNhbXBsZSBub25jZQ=="
@@ -112,7 +113,8 @@ static load_scenario_t     *load_scenario;
 static unsigned             load_clients, load_count, load_inflight = 1;
 static unsigned             load_timeout = 60, load_reopen;
 static unsigned             load_turns;
-static long                 load_pid;
+static long                 load_pids[LOAD_PIDS];
+static unsigned             load_npids;
 static char                 load_host[64], load_path[256];
 static struct sockaddr_in   load_server;
 
@@ -181,17 +183,17 @@ load_read_task(const char *path)
 }
 
 
-/* a directory's entries, and the sum of their schedstat if that is asked */
+/* a directory's entries; their schedstat is added if that is asked */
 
 static unsigned
-load_read_proc(const char *what, long long *ns)
+load_read_process(long pid, const char *what, long long *ns)
 {
     DIR            *dir;
     char            path[300];
     unsigned        n;
     struct dirent  *e;
 
-    snprintf(path, sizeof(path), "/proc/%ld/%s", load_pid, what);
+    snprintf(path, sizeof(path), "/proc/%ld/%s", pid, what);
 
     dir = opendir(path);
     if (dir == NULL) {
@@ -209,12 +211,27 @@ load_read_proc(const char *what, long long *ns)
 
         if (ns) {
             snprintf(path, sizeof(path), "/proc/%ld/%s/%.20s/schedstat",
-                     load_pid, what, e->d_name);
+                     pid, what, e->d_name);
             *ns += load_read_task(path);
         }
     }
 
     closedir(dir);
+    return n;
+}
+
+
+static unsigned
+load_read_proc(const char *what, long long *ns)
+{
+    unsigned  i, n;
+
+    n = 0;
+
+    for (i = 0; i < load_npids; i++) {
+        n += load_read_process(load_pids[i], what, ns);
+    }
+
     return n;
 }
 
@@ -236,7 +253,7 @@ load_settled_cpu(void)
     int        i, same;
     long long  before, now;
 
-    if (load_pid == 0) {
+    if (load_npids == 0) {
         return 0;
     }
 
@@ -256,13 +273,13 @@ load_settled_cpu(void)
 
 
 static long
-load_private_dirty(void)
+load_read_memory(long pid)
 {
     FILE  *f;
     char   line[256];
     long   kb;
 
-    snprintf(line, sizeof(line), "/proc/%ld/smaps_rollup", load_pid);
+    snprintf(line, sizeof(line), "/proc/%ld/smaps_rollup", pid);
 
     f = fopen(line, "r");
     if (f == NULL) {
@@ -280,6 +297,22 @@ load_private_dirty(void)
 }
 
 
+static long
+load_private_dirty(void)
+{
+    long      kb;
+    unsigned  i;
+
+    kb = 0;
+
+    for (i = 0; i < load_npids; i++) {
+        kb += load_read_memory(load_pids[i]);
+    }
+
+    return kb;
+}
+
+
 /* the server has let go of all connections but those it had at first */
 
 static void
@@ -287,7 +320,7 @@ load_wait_descriptors(unsigned n)
 {
     unsigned  i, now;
 
-    if (load_pid == 0) {
+    if (load_npids == 0) {
         return;
     }
 
@@ -1083,7 +1116,7 @@ load_connect(unsigned n)
 static void
 load_run_connect(void)
 {
-    load_descriptors = load_pid ? load_read_proc("fd", NULL) : 0;
+    load_descriptors = load_read_proc("fd", NULL);
 
     load_connect(1 + load_count / 10);
     load_measure(load_connect, 1);
@@ -1125,7 +1158,7 @@ load_run_idle(void)
     long      first, base, now;
     unsigned  i, round;
 
-    if (load_pid == 0) {
+    if (load_npids == 0) {
         load_open_all(0, load_clients, 0);
         load_hold();
         return;
@@ -1169,7 +1202,7 @@ load_usage(void)
     unsigned  i;
 
     fputs("usage: load [option ...] SCENARIO http://ADDRESS:PORT/PATH/\n"
-          "  --pid PID      the server's process: CPU time or memory is read\n"
+          "  --pid A,B      the server's processes: CPU time or memory is read\n"
           "  --clients N    (connect: at a time; broadcast: receivers)\n"
           "  --count N      events, connections, echo: writes of each client\n"
           "  --inflight N   echo: messages in each write\n"
@@ -1185,6 +1218,30 @@ load_usage(void)
     }
 
     exit(2);
+}
+
+
+static void
+load_parse_pids(const char *list)
+{
+    char  *end;
+
+    load_npids = 0;
+
+    do {
+        if (load_npids == LOAD_PIDS) {
+            load_usage();
+        }
+
+        load_pids[load_npids] = strtol(list, &end, 10);
+
+        if (load_pids[load_npids++] <= 0 || (*end != ',' && *end != '\0')) {
+            load_usage();
+        }
+
+        list = end + 1;
+
+    } while (*end == ',');
 }
 
 
@@ -1229,7 +1286,7 @@ load_parse_args(int argc, char **argv)
 
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (opt) {
-        case 'p': load_pid = atol(optarg); break;
+        case 'p': load_parse_pids(optarg); break;
         case 'c': load_clients = (unsigned) atoi(optarg); break;
         case 'n': load_count = (unsigned) atoi(optarg); break;
         case 'i': load_inflight = (unsigned) atoi(optarg); break;
