@@ -140,6 +140,16 @@ sub got {
     return @got;
 }
 
+# The first message that comes instead of one of these; none if all come.
+sub instead {
+    my ($ws, @expected) = @_;
+    for my $expected (@expected) {
+        my $m = $ws->message // 'nothing';
+        return substr("$m, not $expected", 0, 200) if $m ne $expected;
+    }
+    return;
+}
+
 # Applies operations; each client gets what the others say that it should.
 sub sends {
     my ($name, $ops, $expected, @clients) = @_;
@@ -737,6 +747,7 @@ sub moving {
                                         event => 'end' }) for @pids;
     my @lost;
     for my $ws (@ws) {
+        last if @lost;
         my (%got, $m);
         for (my $ends = 0; $ends < @pids; ) {
             $m = $ws->message // last;
@@ -1018,7 +1029,7 @@ subtest 'many questions' => sub {
     is(scalar(grep { $_->{count} == 4 && !$_->{partial} } @$r), $n,
        "$n questions in a request are answered exactly");
     ok($alive, 'a client is served meanwhile');
-    cmp_ok($took, '<', SioTest::slow(), 'and soon') or diag $took;
+    cmp_ok($took, '<', 2 * SioTest::slow(), 'and soon');
     $_->close for @ws;
     finish();
 };
@@ -1044,15 +1055,15 @@ sub results {
 sub bodies {
     my $deep = sub { '[' x $_[0] . ']' x $_[0] };
     my %wrong = (
-        'the body is not valid JSON' => [
-            '', ' ', '[', ']', '[]]', '[] []', '[{]', 'x', "\xef\xbb\xbf[]",
+        'the body is not a valid JSON array' => [
+            'null', '1', '"x"', 'true', ' "[]" ',
+            '', ' ', 'null', '1', '"x"', 'true', ' "[]" ', '[', ']', '[]]', '[] []', '[{]', 'x', "\xef\xbb\xbf[]",
             '[{"op":"count"},]', "['a']", '[{"op":"count",}]', "[\x00]",
             "[]\x00", '[{"op":"emit","to":"*","event":"a' . "\n" . '"}]',
             '[{op:"count"}]', '[01]', '[NaN]', '[1' . '0' x 10, '/**/[]',
             '["\\x"]', '["\\ud8"]', '[' . '{"a":' x 10 . '}' x 10 . ']'],
         'the body must be an array of operations' => [
-            '{}', '{"op":"count"}', 'null', '1', '"x"', 'true', ' "[]" ',
-            '{"0":[]}'],
+            '{}', '{"op":"count"}', '{"0":[]}'],
         'the body is not UTF-8' => [
             "[\"\xff\"]", "[\"\xc3\"]", "\xff", "[\"\xed\xa0\x80\"]",
             "[\"\xc0\xaf\"]", "[\"\xf4\x90\x80\x80\"]",
@@ -1208,8 +1219,8 @@ sub operations {
     is(scalar(grep { !$_->{ok} } map { $got->[2 * $_ + 1] } 0 .. $#wrong), 0,
        'the others are done');
     for my $c ($ws, @others) {
-        my @missed = grep { ($c->message // '') ne "42[\"ok\",$_]" } 1 .. $n;
-        is("@missed", '', 'by all workers');
+        is(instead($c, map { "42[\"ok\",$_]" } 1 .. $n), undef,
+           'by all workers');
     }
 
     # What is right, though it may not look so.
@@ -1275,9 +1286,8 @@ sub sizes {
                      . "\"args\":[\"$_[0]\"]},{\"op\":\"count\"}]" };
     my $arrives = sub {
         my ($name, $text) = @_;
-        my @wrong = grep { ($_->message // '') ne "42[\"big\",\"$text\"]" }
-                    @ws;
-        is(scalar @wrong, 0, "$name: it arrives");
+        is(join(' ', map { instead($_, "42[\"big\",\"$text\"]") } @ws), '',
+           "$name: it arrives");
     };
 
     is(post($emit->('x' x 1024), '/small')->status, 413,
@@ -1329,9 +1339,8 @@ sub sizes {
     is(ref $r && @$r, $n, '10,000 operations');
     is("@wrong", '', 'all are done');
     for my $ws (@ws) {
-        my @lost = grep { $_ % 10 && ($ws->message // '') ne "42[\"n\",$_]" }
-                   1 .. $n;
-        is(scalar @lost, 0, 'and arrive in order');
+        is(instead($ws, map { "42[\"n\",$_]" } grep { $_ % 10 } 1 .. $n),
+           undef, 'and arrive in order');
     }
     $_->close for @ws;
 }
@@ -1373,30 +1382,32 @@ sub connections {
               'answers that wait');
     cmp_ok(time - $start, '>', 1.8, 'one after the other');
 
-    # A client that leaves before its answer.
-    my $before = $t->status_on($pids[0]);
-    my $waited = $before->{questions_partial};
+    # A client that leaves before its answer; who is slow may come too late.
     for my $end (qw(close reset finish)) {
-        for my $n (1, 50) {
-            my $c = $t->connect_to($pids[1]);
-            my $target = "/api?$end$n";
-            $c->send_request(POST => $target, @type,
-                             body => '[' . join(',', ('{"op":"fetch"}') x $n)
-                                     . ']');
-            # Its own part is there at once, so it is on its way.
-            $t->wait_for(sub {
-                $t->status_on($pids[0])->{questions}
-                    - $before->{questions} >= $n;
-            }, "$n questions are asked");
-            $c->$end;
-            $t->wait_for(sub {
-                $t->access_log =~ /\Q$target\E HTTP\S+ (\d+)/ && $1 eq '499';
-            }, "its $end is noticed", 0.9);
-            $before = $t->status_on($pids[0]);
+        for my $n (1, 40) {
+            my ($before, $after, $status);
+            for my $try (1 .. 5) {
+                my $c = $t->connect_to($pids[1]);
+                my $target = "/api?$end-$n-$try";
+                $before = $t->status_on($pids[0]);
+                $c->send_request(POST => $target, @type, body =>
+                    '[' . join(',', ('{"op":"fetch"}') x $n) . ']');
+                $t->await(sub {
+                    $t->status_on($pids[0])->{questions}
+                        - $before->{questions} >= ($n > 16 ? 16 : $n);
+                });
+                $c->$end;
+                $t->await(sub {
+                    ($status) = $t->access_log =~ /\Q$target\E HTTP\S+ (\d+)/;
+                });
+                $after = $t->status_on($pids[0]);
+                last if ($status // '') eq '499';
+            }
+            is($status, 499, "$n questions, $end: noticed");
+            is($after->{questions_partial} - $before->{questions_partial}, 0,
+               'and nobody waits for answers');
         }
     }
-    is($before->{questions_partial} - $waited, 0,
-       'nobody waits for the answers');
     $t->continue_worker($pids[3]);
     my ($r) = $t->api_on($pids[1], { op => 'count' });
     is_deeply($r, { count => 4 }, 'the next ones are answered');
@@ -1413,7 +1424,8 @@ sub connections {
     }
     my $expect = $t->connect_to($pids[1]);
     $expect->write($expect->request(POST => '/api', headers =>
-        [@SioCluster::JSON, Expect => '100-continue', 'Content-Length' => length $count]));
+        [@SioCluster::JSON, Expect => '100-continue',
+         'Content-Length' => length $count]));
     is($expect->response->status, 100, 'a body that is asked for');
     $expect->write($count);
     is($expect->response->body, qq{[{"count":4}]\n}, 'is read');
@@ -1517,13 +1529,10 @@ sub much {
         my $r = results('[' . join(',', ($op) x $n, '{"op":"count"}') . ']');
         is($json->encode(ref $r ? $r->[-1] : $r), $json->encode($all),
            "$name: all can be asked");
-        my @lost = $op =~ /"\*"/ ? grep {
-            my ($ws, $got) = ($_, 0);
-            $got++ while $got < $n
-                && ($ws->message // '') =~ /^42\["e"(?:,"p+")?\]$/;
-            $got < $n;
-        } @ws : ();
-        is(scalar @lost, 0, 'all have all of it');
+        my ($args) = $op =~ /"args":\[(.*)\]/;
+        my $packet = '42["e"' . (defined $args ? ",$args]" : ']');
+        is(join(' ', map { instead($_, ($packet) x $n) } @ws), '',
+           'all have all of it') if $op =~ /"\*"/;
         $here->($name);
     }
     $_->close for @ws;
@@ -1673,7 +1682,8 @@ subtest 'nginx -t' => sub {
               pid_path => "${pid}p", server => $sio);
     $tested->('the longest pid path', undef, pid_path => $pid, server => $sio);
     $tested->('a long one and a bus path', undef,
-              pid_path => "${pid}p", http => 'sio_bus_path bus;', server => $sio);
+              pid_path => "${pid}p", http => 'sio_bus_path bus;',
+              server => $sio);
     $tested->('a long one without sio', undef, pid_path => "${pid}p");
 };
 

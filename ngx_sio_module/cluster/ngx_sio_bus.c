@@ -41,6 +41,7 @@
 #define NGX_SIO_BUS_GREETING   1000            /* ms */
 #define NGX_SIO_BUS_RETRY      20
 #define NGX_SIO_BUS_UNDECIDED  1000
+#define NGX_SIO_BUS_PATIENCE   100             /* with one that takes nothing */
 #define NGX_SIO_BUS_FLUSH      5000            /* of one that is exiting */
 #define NGX_SIO_BUS_FAREWELL   5
 #define NGX_SIO_BUS_GRACE      10000           /* for new workers to come */
@@ -72,6 +73,7 @@ struct ngx_sio_peer_s {
     ngx_connection_t    *out;            /* NULL: none, or not yet */
     ngx_sio_queue_t      waiting;        /* bound: buffer */
     size_t               sent;           /* of its first message */
+    ngx_msec_t           progress;       /* when it last took something */
 
     ngx_event_t          timer;          /* to connect again, to decide */
 
@@ -88,6 +90,7 @@ typedef struct {
     ngx_sio_origin_t     self;
     ngx_sio_source_t    *source;
     uint64_t             number;         /* of the last operation sent */
+    size_t               pushed;         /* bytes in this turn, for all */
     size_t               buffer;
 
     ngx_connection_t    *listening;
@@ -152,6 +155,7 @@ static void ngx_sio_bus_push_simple(ngx_sio_peer_t *peer,
     ngx_sio_frame_e type);
 static void ngx_sio_bus_tell(ngx_sio_frame_e type);
 static void ngx_sio_bus_flush_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_sio_bus_congested(void);
 static void ngx_sio_bus_flush(ngx_sio_peer_t *peer);
 static ngx_sio_msg_t *ngx_sio_bus_encode(ngx_sio_op_t *op, uint64_t number);
 
@@ -220,6 +224,8 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
     if (fd == (ngx_socket_t) -1) {
         return NGX_ERROR;
     }
+
+    ngx_sio_session_congested = ngx_sio_bus_congested;
 
     ngx_sio_zone_attach(zone, bus->self);
     ngx_sio_registry_set_origin(bus->self);
@@ -622,7 +628,7 @@ ngx_sio_bus_read(ngx_sio_bus_in_t *in, ngx_uint_t all)
     for (i = 0; /* void */ ; i++) {
 
         if (i && (all ? i == NGX_SIO_BUS_MAX_READS
-                      : (i == NGX_SIO_BUS_READS || ngx_sio_session_busy())))
+                      : (i == NGX_SIO_BUS_READS || ngx_sio_session_worked())))
         {
             ngx_post_event(c->read, &ngx_posted_next_events);
             return NGX_OK;
@@ -1436,6 +1442,12 @@ ngx_sio_bus_push(ngx_sio_peer_t *peer, ngx_sio_msg_t *m)
         return;
     }
 
+    if (peer->waiting.head->next == NULL) {
+        peer->progress = ngx_current_msec;
+    }
+
+    ngx_sio_bus.pushed += m->len;
+
     ngx_sio_add(bus_unsent, m->len);
     ngx_sio_count(bus_messages_out);
 
@@ -1483,6 +1495,7 @@ ngx_sio_bus_flush_handler(ngx_event_t *ev)
     ngx_sio_peer_t  *peer;
 
     bus = &ngx_sio_bus;
+    bus->pushed = 0;
 
     for (q = ngx_queue_head(&bus->peers);
          q != ngx_queue_sentinel(&bus->peers);
@@ -1503,6 +1516,46 @@ ngx_sio_bus_flush_handler(ngx_event_t *ev)
     if (bus->exiting && ngx_sio_stats->bus_unsent && !bus->exit.timer_set) {
         ngx_add_timer(&bus->exit, NGX_SIO_BUS_FLUSH);
     }
+}
+
+
+/*
+ * Who takes what it is sent, but more slowly than it comes, is waited for: by
+ * not reading from clients.  Who takes nothing is not, or one worker that
+ * hangs would stop all.
+ */
+
+static ngx_uint_t
+ngx_sio_bus_congested(void)
+{
+    ngx_queue_t     *q;
+    ngx_sio_bus_t   *bus;
+    ngx_sio_peer_t  *peer;
+
+    bus = &ngx_sio_bus;
+
+    if (bus->pushed > bus->buffer / 8) {
+        return 1;
+    }
+
+    if (ngx_sio_stats->bus_unsent < bus->buffer / 4) {
+        return 0;
+    }
+
+    for (q = ngx_queue_head(&bus->peers);
+         q != ngx_queue_sentinel(&bus->peers);
+         q = ngx_queue_next(q))
+    {
+        peer = ngx_queue_data(q, ngx_sio_peer_t, queue);
+
+        if (peer->waiting.size > bus->buffer / 4
+            && ngx_current_msec - peer->progress < NGX_SIO_BUS_PATIENCE)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -1550,6 +1603,8 @@ ngx_sio_bus_flush(ngx_sio_peer_t *peer)
             return;
         }
 
+        peer->progress = ngx_current_msec;
+
         ngx_sio_add(bus_bytes_out, n);
         ngx_sio_sub(bus_unsent, n);
 
@@ -1580,10 +1635,10 @@ ngx_sio_bus_exit_handler(ngx_event_t *ev)
 }
 
 
-ngx_uint_t
+ngx_int_t
 ngx_sio_bus_publish(ngx_sio_op_t *op)
 {
-    ngx_uint_t        n;
+    ngx_int_t         n;
     ngx_queue_t      *q;
     ngx_sio_bus_t    *bus;
     ngx_sio_msg_t    *m;
@@ -1606,7 +1661,7 @@ ngx_sio_bus_publish(ngx_sio_op_t *op)
         m = ngx_sio_bus_encode(op, bus->number + 1);
 
         if (m == NULL) {
-            return 0;
+            return NGX_ERROR;
         }
     }
 

@@ -117,10 +117,12 @@ void ngx_sio_bus_send(ngx_sio_origin_t to, ngx_sio_msg_t *m);
  * Numbers an operation, sends it to all workers and applies it here.
  *
  * takes    op: borrowed; for the SENDER it is only applied
- * returns  the number of sockets of this worker that it was for
+ * returns  the number of sockets of this worker that it was for; NGX_ERROR if
+ *          it is too large for the bus (logged) or there is no memory: then
+ *          nothing was done
  * may      as ngx_sio_op_apply; let sessions leave this worker
  */
-ngx_uint_t ngx_sio_bus_publish(ngx_sio_op_t *op);
+ngx_int_t ngx_sio_bus_publish(ngx_sio_op_t *op);
 
 /*
  * Decodes a numbered operation's frame, as the move's log keeps it.

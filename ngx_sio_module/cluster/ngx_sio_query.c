@@ -119,7 +119,17 @@ ngx_sio_query_ask(ngx_sio_op_t *op, ngx_msec_t timeout,
     op->origin = ngx_sio_bus_self();
 
     ngx_sio_query_prepare(op);
-    (void) ngx_sio_bus_publish(op);
+
+    if (ngx_sio_bus_publish(op) == NGX_ERROR) {
+
+        if (op->ctx) {
+            ngx_sio_query_free(op->ctx);
+        }
+
+        ngx_sio_query_destroy(q);
+        return NULL;
+    }
+
     ngx_sio_query_applied(op);
 
     return q;

@@ -75,7 +75,8 @@ sio_rc_t ngx_sio_query_next_room(sio_in_t *in, sio_span_t *name,
  *          handler: called once, when all have answered or at the timeout
  *          (then q->nmissing is not 0), in an event of its own; q is freed
  *          after it
- * returns  NULL if there is no memory (counted)
+ * returns  NULL if there is no memory (counted) or op is too large for the bus
+ *          (logged)
  */
 ngx_sio_query_t *ngx_sio_query_ask(ngx_sio_op_t *op, ngx_msec_t timeout,
     void (*handler)(ngx_sio_query_t *q), void *data);

@@ -218,6 +218,7 @@ static void
 ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk)
 {
     if (sk->mark == run->mark || sk->reason != NGX_SIO_NONE
+        || sk->session->state != NGX_SIO_SESSION_OPEN
         || (sk->session->floored
             && !ngx_sio_session_due(sk->session, run->op->origin,
                                     run->op->number)))

@@ -50,6 +50,7 @@ static void ngx_sio_session_set_state(ngx_sio_session_t *s,
 ngx_str_t        ngx_sio_reasons[] = { NGX_SIO_REASONS(NGX_SIO_REASON_TEXT) };
 ngx_uint_t       ngx_sio_session_reserve;
 void           (*ngx_sio_session_on_end)(ngx_sio_session_t *s);
+ngx_uint_t     (*ngx_sio_session_congested)(void);
 
 static ngx_sio_stats_t  ngx_sio_own_stats;
 ngx_sio_stats_t        *ngx_sio_stats = &ngx_sio_own_stats;
@@ -586,18 +587,26 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_sio_reason_t reason)
 }
 
 
-/* a packet, a delivery and 64 bytes to be parsed cost about the same */
+/* a packet, a delivery, an op and 64 bytes to be parsed cost about the same */
 
 static uint64_t
 ngx_sio_session_work(void)
 {
     return ngx_sio_stats->packets_in + ngx_sio_stats->deliveries
-           + ngx_sio_stats->bytes_in / 64;
+           + ngx_sio_stats->ops_published + ngx_sio_stats->bytes_in / 64;
 }
 
 
 ngx_uint_t
 ngx_sio_session_busy(void)
+{
+    return ngx_sio_session_worked()
+           || (ngx_sio_session_congested && ngx_sio_session_congested());
+}
+
+
+ngx_uint_t
+ngx_sio_session_worked(void)
 {
     if (ngx_sio_session_work() - ngx_sio_turn_work < NGX_SIO_TURN_WORK) {
         return 0;

@@ -252,9 +252,17 @@ void ngx_sio_session_post(ngx_sio_session_t *s);
 
 /*
  * Tells if enough was done in this turn of the event loop, by all clients
- * together: who has more to do posts itself to the next one.
+ * together, or if others must keep up first: who has more to do posts itself
+ * to the next one.
  */
 ngx_uint_t ngx_sio_session_busy(void);
+
+/* Tells the former alone. */
+ngx_uint_t ngx_sio_session_worked(void);
+
+/* tells the latter; NULL: never */
+
+extern ngx_uint_t  (*ngx_sio_session_congested)(void);
 
 /*
  * Ends a session: the only way.  Records the reason and posts the rest: the

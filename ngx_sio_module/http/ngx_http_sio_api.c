@@ -18,7 +18,7 @@
 
 
 #define NGX_HTTP_SIO_API_DEPTH      64
-#define NGX_HTTP_SIO_API_OVERHEAD   256     /* of an op's frame */
+#define NGX_HTTP_SIO_API_QUESTIONS  16      /* under way at a time */
 #define NGX_HTTP_SIO_API_SHOWN      100     /* bytes of what is wrong */
 
 
@@ -308,7 +308,7 @@ ngx_http_sio_api_begin(ngx_http_request_t *r)
 
     default:
         return ngx_http_sio_api_refuse(r, NGX_HTTP_BAD_REQUEST,
-                                       "the body is not valid JSON");
+                                       "the body is not a valid JSON array");
     }
 
     if (type != SIO_JSON_ARRAY) {
@@ -348,6 +348,10 @@ ngx_http_sio_api_run(ngx_http_sio_api_t *api)
     sio_span_t  item;
 
     while (!api->read) {
+
+        if (api->waiting == NGX_HTTP_SIO_API_QUESTIONS) {
+            return NGX_AGAIN;
+        }
 
         if (ngx_sio_session_busy()) {
             ngx_post_event(&api->next, &ngx_posted_next_events);
@@ -406,31 +410,24 @@ ngx_http_sio_api_one(ngx_http_sio_api_t *api, sio_span_t item)
         return aop->result.p ? NGX_OK : NGX_ERROR;
     }
 
-    if (item.n + p.op.app->name.len + NGX_HTTP_SIO_API_OVERHEAD
-        > ngx_sio_bus_limit())
-    {
-        aop->result = ngx_http_sio_api_error(pool, "too large for "
-                                             "\"sio_bus_buffer\"",
-                                             sio_span_null);
-        return aop->result.p ? NGX_OK : NGX_ERROR;
-    }
-
     aop->type = p.op.type;
+    aop->result = sio_span("{\"error\":\"too large for "
+                           "\\\"sio_bus_buffer\\\"\"}");
 
     if (p.op.type < SIO_OP_FETCH) {
-        (void) ngx_sio_bus_publish(&p.op);
 
-        aop->result = sio_span("{\"ok\":true}");
+        if (ngx_sio_bus_publish(&p.op) != NGX_ERROR) {
+            aop->result = sio_span("{\"ok\":true}");
+        }
+
         return NGX_OK;
     }
 
     aop->query = ngx_sio_query_ask(&p.op, NGX_SIO_QUERY_TIMEOUT,
                                    ngx_http_sio_api_answered, aop);
-    if (aop->query == NULL) {
-        return NGX_ERROR;
+    if (aop->query) {
+        api->waiting++;
     }
-
-    api->waiting++;
 
     return NGX_OK;
 }
@@ -867,7 +864,7 @@ ngx_http_sio_api_answered(ngx_sio_query_t *q)
 
     /* the request may go with its answer, but not under the query's feet */
 
-    if (api->waiting == 0 && api->read && !api->next.posted) {
+    if ((api->waiting == 0 || !api->read) && !api->next.posted) {
         ngx_post_event(&api->next, &ngx_posted_events);
     }
 }

@@ -586,6 +586,14 @@ ngx_http_sio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     /* "if" and "limit_except": a configuration of their own, served alike */
 
+    if (clcf->noname && prev->api) {
+        conf->api = 1;
+
+        if (clcf->lmt_excpt && clcf->handler == NULL) {
+            clcf->handler = ngx_http_sio_api_handler;
+        }
+    }
+
     if (clcf->noname && prev->enable) {
         conf->enable = 1;
         conf->location = prev->location;
