@@ -1057,7 +1057,8 @@ sub bodies {
     my %wrong = (
         'the body is not a valid JSON array' => [
             'null', '1', '"x"', 'true', ' "[]" ',
-            '', ' ', 'null', '1', '"x"', 'true', ' "[]" ', '[', ']', '[]]', '[] []', '[{]', 'x', "\xef\xbb\xbf[]",
+            '', ' ', 'null', '1', '"x"', 'true', ' "[]" ', '[', ']',
+            '[]]', '[] []', '[{]', 'x', "\xef\xbb\xbf[]",
             '[{"op":"count"},]', "['a']", '[{"op":"count",}]', "[\x00]",
             "[]\x00", '[{"op":"emit","to":"*","event":"a' . "\n" . '"}]',
             '[{op:"count"}]', '[01]', '[NaN]', '[1' . '0' x 10, '/**/[]',

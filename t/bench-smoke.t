@@ -36,7 +36,8 @@ like($result->{idle}{nginx}{kib}, qr/^-?\d/, 'idle: memory of nginx');
 # A server that answers something else, and one that answers twice.
 
 my $t = SioTest->new(
-    server => q(
+    workers => 1,
+    server  => q(
         location /wrong/ {
             sio;
             sio_on echo reply 'args=["wrong"]';

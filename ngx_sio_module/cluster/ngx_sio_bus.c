@@ -488,9 +488,9 @@ ngx_sio_bus_connection(ngx_socket_t fd, void *data,
 
     c->read->channel = (data != &ngx_sio_bus);
 
-    if (ngx_add_conn ? ngx_add_conn(c) != NGX_OK
-                     : ngx_handle_read_event(c->read, 0) != NGX_OK)
-    {
+    /* for writing only once there is something to wait for */
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
         ngx_close_connection(c);
         return NULL;
     }
@@ -677,6 +677,15 @@ ngx_sio_bus_read(ngx_sio_bus_in_t *in, ngx_uint_t all)
 
         } else {
             rc = ngx_sio_bus_frames(in, p, p + n);
+        }
+
+        if (rc == NGX_OK && !all && (size_t) n < size
+            && !c->read->pending_eof)
+        {
+            /* there was no more; what comes now is another event */
+
+            c->read->ready = 0;
+            return NGX_AGAIN;
         }
 
         if (rc != NGX_OK) {

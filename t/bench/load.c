@@ -1202,7 +1202,7 @@ load_usage(void)
     unsigned  i;
 
     fputs("usage: load [option ...] SCENARIO http://ADDRESS:PORT/PATH/\n"
-          "  --pid A,B      the server's processes: CPU time or memory is read\n"
+          "  --pid LIST     the server's processes: CPU time, memory\n"
           "  --clients N    (connect: at a time; broadcast: receivers)\n"
           "  --count N      events, connections, echo: writes of each client\n"
           "  --inflight N   echo: messages in each write\n"
