@@ -74,12 +74,11 @@ sub finish {
 sub client {
     my ($name, @nsps) = @_;
     my ($i, $kind) = $name =~ /^(\d)(\w)/;
-    my $value = qq{"$name" \\ <\xc3\xa9>};
-    my @headers = (headers => ['X-Name' => $value]);
+    my $value = qq{"$name" \\ <\x{e9}>};
     my $c = { name => $name, pid => $pids[$i],
-              data => { pid => "$pids[$i]", none => '',
-                        name => $json->decode($json->encode("x")) && do {
-                            my $v = $value; utf8::decode($v); $v } } };
+              data => { pid => "$pids[$i]", none => '', name => "$value" } };
+    utf8::encode($value);
+    my @headers = (headers => ['X-Name' => $value]);
     if ($kind eq 'w') {
         $c->{ws} = SioRaw::WS->open($t->port, @headers,
                                     on => $t->connect_to($pids[$i]));

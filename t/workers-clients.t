@@ -19,30 +19,25 @@ CONF
 my %asks = map { $_ => 1 } qw(disconnect http reconnect);
 my %keeps = (http => 1);
 
-# So many scenarios run at once; the longest, which waits most of its time, runs
-# beside all others.
+# So many scenarios run at once; but one has short timeouts, and waits most of
+# its time: it has the processor to itself, with and without reuseport at once.
 
 my $at_once = 3;
-my $longest = 'heartbeat';
+my $timed = 'heartbeat';
 
 
 for my $reuseport (1, 0) {
     my $how = $reuseport ? 'with reuseport' : 'without reuseport';
 
     subtest "the scenarios, $how" => sub {
-        my @names = grep { $_ ne $longest } SioScenarios::names();
-        my $first = begin($longest, $reuseport);
-        my @running;
-
-        while (@names || @running) {
-            push @running, begin(shift @names, $reuseport)
-                while @names && @running < $at_once;
-            end(shift @running);
-        }
-
-        end($first);
+        scenarios($at_once, map { [$_, $reuseport] }
+                            grep { $_ ne $timed } SioScenarios::names());
     };
 }
+
+subtest "the scenario $timed, with and without reuseport" => sub {
+    scenarios(2, [$timed, 1], [$timed, 0]);
+};
 
 
 # The numbers are those of crowd.js: a fifth of the sessions closes and opens
@@ -51,7 +46,7 @@ for my $reuseport (1, 0) {
 
 for my $run (['with reuseport', 200, reuseport => 1],
              ['without reuseport', 200],
-             ['over TLS', 100, reuseport => 1, tls => 1])
+             ['over TLS', 60, reuseport => 1, tls => 1])
 {
     my ($how, $sessions, %arg) = @$run;
 
@@ -61,6 +56,19 @@ for my $run (['with reuseport', 200, reuseport => 1],
 }
 
 done_testing;
+
+
+sub scenarios {
+    my ($at_once, @next) = @_;
+
+    my @running;
+
+    while (@next || @running) {
+        push @running, begin(@{shift @next})
+            while @next && @running < $at_once;
+        end(shift @running);
+    }
+}
 
 
 sub begin {
@@ -168,7 +176,7 @@ CONF
                limit_queue memory_errors moves_pending relays_held);
 
     cmp_ok(known($t), '<=', $killed / 2 + $cut / 2,
-           'no more than there were sessions that the server ended');
+           'only sessions that were killed or cut off, and polled');
 
     my $polls = () = $t->access_log =~
         m{"(?:GET|POST) /socket\.io/\?EIO=4&transport=polling&\S*\bsid=}g;
@@ -201,7 +209,13 @@ sub known {
     is(join(' ', grep { !$closed{$_} && !$unread{$_} } @unknown), '',
        'no session was unknown but to a client that closed it');
     is(keys %once, @unknown, 'which asks once');
-    is($t->status->{request_errors}, @unknown, 'and there is no other error');
+
+    # One that nobody waits for any more is logged as 499.
+
+    my $left = () = $log =~ /^\w+ \S+ 499 /mg;
+
+    cmp_ok($t->status->{request_errors}, '<=', @unknown + $left,
+           'and there is no other error');
 
     return scalar @unknown;
 }

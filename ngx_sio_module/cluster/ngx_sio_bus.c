@@ -40,6 +40,7 @@
 #define NGX_SIO_BUS_IOVS       64
 #define NGX_SIO_BUS_GREETING   1000            /* ms */
 #define NGX_SIO_BUS_RETRY      20
+#define NGX_SIO_BUS_LATER      1000
 #define NGX_SIO_BUS_UNDECIDED  1000
 #define NGX_SIO_BUS_PATIENCE   100             /* with one that takes nothing */
 #define NGX_SIO_BUS_FLUSH      5000            /* of one that is exiting */
@@ -76,6 +77,7 @@ struct ngx_sio_peer_s {
     ngx_msec_t           progress;       /* when it last took something */
 
     ngx_event_t          timer;          /* to connect again, to decide */
+    ngx_msec_t           decide_at;
 
     unsigned             greeted:1;      /* it has read our HELLO */
     unsigned             exiting:1;
@@ -94,6 +96,7 @@ typedef struct {
     size_t               buffer;
 
     ngx_connection_t    *listening;
+    int                  nobody[2];      /* in its place, without directory */
     ngx_queue_t          peers;
     ngx_uint_t           npeers;
     ngx_queue_t          ins;
@@ -101,6 +104,7 @@ typedef struct {
     ngx_queue_t          waiters;
 
     ngx_event_t          flush;
+    ngx_event_t          later;          /* timer: to accept */
     ngx_event_t          greeting;       /* timer */
     ngx_event_t          exit;           /* timer: bytes that must leave */
     ngx_event_t          grace;          /* timer: who comes */
@@ -109,6 +113,7 @@ typedef struct {
 
     ngx_msec_t           grace_until;
 
+    unsigned             listed:1;       /* all who were there are known */
     unsigned             ready:1;
     unsigned             exiting:1;
     unsigned             goodbye:1;
@@ -116,11 +121,13 @@ typedef struct {
 } ngx_sio_bus_t;
 
 
-static ngx_int_t ngx_sio_bus_init_alone(ngx_cycle_t *cycle);
+static ngx_int_t ngx_sio_bus_init_alone(ngx_cycle_t *cycle,
+    ngx_shm_zone_t *zone);
 static ngx_connection_t *ngx_sio_bus_connection(ngx_socket_t fd, void *data,
     ngx_event_handler_pt read, ngx_event_handler_pt write);
 static void ngx_sio_bus_accept(ngx_event_t *rev);
 static void ngx_sio_bus_accept_all(ngx_connection_t *lc);
+static void ngx_sio_bus_accept_later(ngx_event_t *ev);
 static void ngx_sio_bus_read_handler(ngx_event_t *rev);
 static ngx_int_t ngx_sio_bus_read(ngx_sio_bus_in_t *in, ngx_uint_t all);
 static ngx_int_t ngx_sio_bus_frames(ngx_sio_bus_in_t *in, u_char *p,
@@ -138,7 +145,9 @@ static void ngx_sio_bus_found(ngx_sio_origin_t origin);
 static ngx_sio_peer_t *ngx_sio_bus_peer(ngx_sio_origin_t origin);
 static ngx_int_t ngx_sio_bus_hello(ngx_sio_bus_in_t *in, sio_in_t *f);
 static void ngx_sio_bus_connect(ngx_sio_peer_t *peer);
+static void ngx_sio_bus_retry(ngx_sio_peer_t *peer);
 static void ngx_sio_bus_close_out(ngx_sio_peer_t *peer);
+static void ngx_sio_bus_check_flushed(void);
 static void ngx_sio_bus_out_read_handler(ngx_event_t *rev);
 static void ngx_sio_bus_out_write_handler(ngx_event_t *wev);
 static void ngx_sio_bus_peer_timer(ngx_event_t *ev);
@@ -147,6 +156,7 @@ static void ngx_sio_bus_missed(ngx_sio_peer_t *peer);
 static void ngx_sio_bus_dead(ngx_sio_peer_t *peer);
 static void ngx_sio_bus_cut(ngx_sio_peer_t *peer);
 static void ngx_sio_bus_break(ngx_sio_peer_t *peer);
+static void ngx_sio_bus_give_up(ngx_sio_peer_t *peer);
 static void ngx_sio_bus_close_session(ngx_sio_session_t *s);
 static void ngx_sio_bus_reserve(void);
 
@@ -201,6 +211,10 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
     bus->flush.handler = ngx_sio_bus_flush_handler;
     bus->flush.log = cycle->log;
 
+    bus->later.handler = ngx_sio_bus_accept_later;
+    bus->later.log = cycle->log;
+    bus->later.cancelable = 1;
+
     bus->greeting.handler = ngx_sio_bus_greeting_handler;
     bus->greeting.log = cycle->log;
     bus->greeting.cancelable = 1;
@@ -216,7 +230,7 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
     bus->grace.cancelable = 1;
 
     if (!ngx_sio_directory_exists()) {
-        return ngx_sio_bus_init_alone(cycle);
+        return ngx_sio_bus_init_alone(cycle, zone);
     }
 
     fd = ngx_sio_directory_claim(cycle, &bus->self);
@@ -248,14 +262,10 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
 
     ngx_sio_directory_each(ngx_sio_bus_found);
 
-    ngx_sio_bus_reserve();
+    bus->listed = 1;
 
-    if (bus->npeers) {
-        ngx_add_timer(&bus->greeting, NGX_SIO_BUS_GREETING);
-
-    } else {
-        bus->ready = 1;
-    }
+    ngx_add_timer(&bus->greeting, NGX_SIO_BUS_GREETING);
+    ngx_sio_bus_check_ready();
 
     return NGX_OK;
 }
@@ -267,20 +277,36 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
  */
 
 static ngx_int_t
-ngx_sio_bus_init_alone(ngx_cycle_t *cycle)
+ngx_sio_bus_init_alone(ngx_cycle_t *cycle, ngx_shm_zone_t *zone)
 {
     uint32_t        epoch;
     ngx_sio_bus_t  *bus;
 
     bus = &ngx_sio_bus;
 
-    if (ngx_sio_registry_random((u_char *) &epoch, sizeof(epoch)) != NGX_OK) {
+    if (ngx_sio_registry_random((u_char *) &epoch, sizeof(epoch)) != NGX_OK
+        || socketpair(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK|SOCK_CLOEXEC, 0,
+                      bus->nobody) == -1)
+    {
         return NGX_ERROR;
     }
 
-    bus->self = ((ngx_sio_origin_t) ngx_worker << 32) | epoch | 1;
+    bus->self = ngx_sio_origin(ngx_worker, epoch | 1);
 
+    ngx_sio_zone_attach(zone, bus->self);
     ngx_sio_registry_set_origin(bus->self);
+
+    /* a connection on which nothing comes but the news of the exit */
+
+    bus->listening = ngx_sio_bus_connection(bus->nobody[0], bus,
+                                            ngx_sio_bus_accept,
+                                            ngx_sio_bus_accept);
+    if (bus->listening == NULL) {
+        return NGX_ERROR;
+    }
+
+    bus->listening->idle = 1;
+
     ngx_sio_handover_init(bus->buffer);
     ngx_sio_relay_init();
     ngx_sio_query_init();
@@ -432,9 +458,7 @@ ngx_sio_bus_drain(ngx_uint_t (*but)(ngx_sio_origin_t origin, void *data),
     ngx_queue_t       *q;
     ngx_sio_bus_in_t  *in;
 
-    if (ngx_sio_bus.listening) {
-        ngx_sio_bus_accept_all(ngx_sio_bus.listening);
-    }
+    ngx_sio_bus_accept_all(ngx_sio_bus.listening);
 
     ngx_sio_bus.drains++;
 
@@ -527,7 +551,7 @@ ngx_sio_bus_accept(ngx_event_t *ev)
         return;
     }
 
-    if (!ev->write) {
+    if (!ev->write && ngx_sio_directory_exists()) {
         ngx_sio_bus_accept_all(lc);
     }
 }
@@ -551,8 +575,9 @@ ngx_sio_bus_accept_all(ngx_connection_t *lc)
             }
 
             if (ngx_socket_errno != NGX_EAGAIN) {
-                ngx_log_error(NGX_LOG_ALERT, lc->log, ngx_socket_errno,
+                ngx_log_error(NGX_LOG_CRIT, lc->log, ngx_socket_errno,
                               "sio: accept() of another worker failed");
+                ngx_add_timer(&ngx_sio_bus.later, NGX_SIO_BUS_LATER);
             }
 
             break;
@@ -587,6 +612,13 @@ ngx_sio_bus_accept_all(ngx_connection_t *lc)
 
     lc->read->ready = 0;
     (void) ngx_handle_read_event(lc->read, 0);
+}
+
+
+static void
+ngx_sio_bus_accept_later(ngx_event_t *ev)
+{
+    ngx_sio_bus_accept_all(ngx_sio_bus.listening);
 }
 
 
@@ -800,8 +832,11 @@ ngx_sio_bus_dispatch(ngx_sio_bus_in_t *in, u_char *p, size_t n)
 
     case NGX_SIO_FRAME_EXITING:
         peer->exiting = 1;
+        ngx_sio_bus.grace_until = ngx_current_msec
+                                  + (sio_in_u8(&f) ? NGX_SIO_BUS_GRACE : 0);
+
         ngx_sio_bus_check_exit();
-        return NGX_OK;
+        return f.bad ? NGX_ERROR : NGX_OK;
 
     case NGX_SIO_FRAME_GOODBYE:
         if (ngx_sio_bus.exiting) {
@@ -1088,17 +1123,18 @@ ngx_sio_bus_connect(ngx_sio_peer_t *peer)
         break;
 
     case NGX_AGAIN:
-        if (!peer->timer.timer_set) {
-            ngx_add_timer(&peer->timer, NGX_SIO_BUS_RETRY);
+        ngx_add_timer(&peer->timer, NGX_SIO_BUS_RETRY);
+        return;
+
+    case NGX_DECLINED:
+        if (peer->in == NULL) {
+            ngx_sio_bus_dead(peer);
         }
 
         return;
 
     default:
-        if (peer->in == NULL) {
-            ngx_sio_bus_dead(peer);
-        }
-
+        ngx_sio_bus_retry(peer);
         return;
     }
 
@@ -1106,7 +1142,7 @@ ngx_sio_bus_connect(ngx_sio_peer_t *peer)
                                        ngx_sio_bus_out_write_handler);
 
     if (peer->out == NULL) {
-        ngx_add_timer(&peer->timer, NGX_SIO_BUS_RETRY);
+        ngx_sio_bus_retry(peer);
         return;
     }
 
@@ -1129,9 +1165,22 @@ ngx_sio_bus_connect(ngx_sio_peer_t *peer)
         ngx_sio_bus_push_simple(peer, NGX_SIO_FRAME_GREETED);
     }
 
+    if (peer->lost) {
+        ngx_sio_bus_push_simple(peer, NGX_SIO_FRAME_AGAIN);
+    }
+
     if (ngx_sio_bus.exiting) {
         ngx_sio_bus_push_simple(peer, NGX_SIO_FRAME_EXITING);
     }
+}
+
+
+/* one of us is short of connections */
+
+static void
+ngx_sio_bus_retry(ngx_sio_peer_t *peer)
+{
+    ngx_add_timer(&peer->timer, NGX_SIO_BUS_LATER);
 }
 
 
@@ -1155,6 +1204,19 @@ ngx_sio_bus_close_out(ngx_sio_peer_t *peer)
 
     ngx_sio_queue_clear(&peer->waiting);
     peer->sent = 0;
+
+    ngx_sio_bus_check_flushed();
+}
+
+
+/* bytes that wait keep a worker that is exiting */
+
+static void
+ngx_sio_bus_check_flushed(void)
+{
+    if (ngx_sio_bus.exit.timer_set && ngx_sio_stats->bus_unsent == 0) {
+        ngx_del_timer(&ngx_sio_bus.exit);
+    }
 }
 
 
@@ -1166,6 +1228,7 @@ ngx_sio_bus_out_read_handler(ngx_event_t *rev)
     u_char             c;
     ssize_t            n;
     ngx_sio_peer_t    *peer;
+    ngx_sio_origin_t   origin;
     ngx_connection_t  *out;
 
     out = rev->data;
@@ -1181,12 +1244,25 @@ ngx_sio_bus_out_read_handler(ngx_event_t *rev)
         return;
     }
 
+    /*
+     * Its death, or it has closed what it could not keep: the next connection
+     * tells.  One that it has never answered may meet the same again.
+     */
+
+    origin = peer->origin;
+
     ngx_sio_bus_close_out(peer);
 
-    /* while there is a stream from it, what it has sent is read first */
+    if (!peer->greeted) {
+        ngx_sio_bus_retry(peer);
+        return;
+    }
 
-    if (peer->in == NULL) {
-        ngx_sio_bus_dead(peer);
+    ngx_sio_bus_connect(peer);
+    peer = ngx_sio_bus_find(origin);
+
+    if (peer && peer->out) {
+        ngx_sio_bus_give_up(peer);
     }
 }
 
@@ -1205,24 +1281,43 @@ ngx_sio_bus_out_write_handler(ngx_event_t *wev)
 static void
 ngx_sio_bus_peer_timer(ngx_event_t *ev)
 {
-    ngx_sio_peer_t  *peer;
+    ngx_msec_int_t    left;
+    ngx_sio_peer_t   *peer;
+    ngx_sio_origin_t  origin;
 
     peer = ev->data;
 
-    if (peer->lost) {
+    if (peer->out == NULL && !peer->cut) {
+        origin = peer->origin;
 
-        /* it neither died nor began anew: what it sent meanwhile is missed */
+        ngx_sio_bus_connect(peer);
 
-        peer->lost = 0;
-        ngx_sio_bus_missed(peer);
-        ngx_sio_move_end(ngx_sio_handover_mover(), peer->source);
-        peer->source = NULL;
+        peer = ngx_sio_bus_find(origin);
+        if (peer == NULL) {
+            return;
+        }
+    }
+
+    if (!peer->lost) {
         return;
     }
 
-    if (peer->out == NULL && !peer->cut) {
-        ngx_sio_bus_connect(peer);
+    left = peer->decide_at - ngx_current_msec;
+
+    if (left > 0) {
+        if (!peer->timer.timer_set) {
+            ngx_add_timer(&peer->timer, (ngx_msec_t) left);
+        }
+
+        return;
     }
+
+    /* it neither died nor began anew: what it sent meanwhile is missed */
+
+    peer->lost = 0;
+    ngx_sio_bus_missed(peer);
+    ngx_sio_move_end(ngx_sio_handover_mover(), peer->source);
+    peer->source = NULL;
 }
 
 
@@ -1253,6 +1348,8 @@ ngx_sio_bus_stream_ended(ngx_sio_peer_t *peer)
     peer->ended = 1;
     peer->lost = 1;
 
+    peer->decide_at = ngx_current_msec + NGX_SIO_BUS_UNDECIDED;
+
     ngx_sio_move_lost(ngx_sio_handover_mover(), peer->source);
 
     if (peer->out == NULL) {
@@ -1262,10 +1359,14 @@ ngx_sio_bus_stream_ended(ngx_sio_peer_t *peer)
         if (peer == NULL) {
             return;
         }
+
+    } else {
+        ngx_sio_bus_push_simple(peer, NGX_SIO_FRAME_AGAIN);
     }
 
-    ngx_sio_bus_push_simple(peer, NGX_SIO_FRAME_AGAIN);
-    ngx_add_timer(&peer->timer, NGX_SIO_BUS_UNDECIDED);
+    if (!peer->timer.timer_set) {
+        ngx_add_timer(&peer->timer, NGX_SIO_BUS_UNDECIDED);
+    }
 }
 
 
@@ -1377,9 +1478,20 @@ ngx_sio_bus_break(ngx_sio_peer_t *peer)
 
     peer->cut = 1;
 
-    ngx_sio_handover_gone(peer->origin, 0);
-    ngx_sio_relay_gone(peer->origin);
-    ngx_sio_query_gone(peer->origin, 0);
+    ngx_sio_bus_give_up(peer);
+}
+
+
+static void
+ngx_sio_bus_give_up(ngx_sio_peer_t *peer)
+{
+    ngx_sio_origin_t  origin;
+
+    origin = peer->origin;
+
+    ngx_sio_handover_gone(origin, 0);
+    ngx_sio_relay_gone(origin);
+    ngx_sio_query_gone(origin, 0);
 }
 
 
@@ -1466,15 +1578,21 @@ ngx_sio_bus_push(ngx_sio_peer_t *peer, ngx_sio_msg_t *m)
 }
 
 
+/* a frame without a body; EXITING tells if others are to come */
+
 static void
 ngx_sio_bus_push_simple(ngx_sio_peer_t *peer, ngx_sio_frame_e type)
 {
     sio_out_t       o;
     ngx_sio_msg_t  *m;
 
-    m = ngx_sio_bus_frame(type, 0, &o);
+    m = ngx_sio_bus_frame(type, type == NGX_SIO_FRAME_EXITING, &o);
 
     if (m) {
+        if (type == NGX_SIO_FRAME_EXITING) {
+            sio_out_byte(&o, ngx_sio_directory_renewed());
+        }
+
         ngx_sio_bus_push(peer, m);
         ngx_sio_msg_unref(m);
     }
@@ -1627,9 +1745,7 @@ ngx_sio_bus_flush(ngx_sio_peer_t *peer)
         }
     }
 
-    if (ngx_sio_bus.exit.timer_set && ngx_sio_stats->bus_unsent == 0) {
-        ngx_del_timer(&ngx_sio_bus.exit);
-    }
+    ngx_sio_bus_check_flushed();
 }
 
 
@@ -1874,7 +1990,7 @@ ngx_sio_bus_check_ready(void)
 
     ngx_sio_bus_reserve();
 
-    if (ngx_sio_bus.ready) {
+    if (ngx_sio_bus.ready || !ngx_sio_bus.listed) {
         return;
     }
 
@@ -1980,12 +2096,7 @@ ngx_sio_bus_check_exit(void)
     {
         peer = ngx_queue_data(q, ngx_sio_peer_t, queue);
 
-        if (!peer->exiting && !peer->refused) {
-
-            if (peer->source && !peer->ended) {
-                bus->grace_until = ngx_current_msec;
-            }
-
+        if (!peer->exiting && peer->source && !peer->ended) {
             return;
         }
     }

@@ -192,11 +192,12 @@ ngx_int_t
 ngx_sio_handover_handle(ngx_sio_origin_t from, ngx_sio_frame_e type,
     sio_in_t *in)
 {
-    uint64_t          id;
-    sio_span_t        sid;
-    ngx_sio_give_t   *g;
-    ngx_sio_take_t   *t;
-    ngx_sio_moved_t  *moved;
+    uint64_t            id;
+    sio_span_t          sid;
+    ngx_sio_give_t     *g;
+    ngx_sio_take_t     *t;
+    ngx_sio_moved_t    *moved;
+    ngx_sio_session_t  *s;
 
     switch (type) {
 
@@ -253,9 +254,17 @@ ngx_sio_handover_handle(ngx_sio_origin_t from, ngx_sio_frame_e type,
         g = ngx_sio_move_find_give(&ngx_sio_mover, from, id);
 
         if (g) {
+            s = g->session;
+
             ngx_sio_move_forget_give(g);
             ngx_sio_handover_withdraw(g);
             ngx_sio_count(upgrades_abandoned);
+
+            /* its client has stopped polling, and is gone */
+
+            if (s->taken) {
+                ngx_sio_session_close(s, NGX_SIO_TRANSPORT_CLOSE);
+            }
         }
 
         return NGX_OK;
@@ -756,13 +765,13 @@ ngx_sio_handover_drain(ngx_event_t *ev)
 
 again:
 
-    for (q = ngx_queue_head(&ngx_sio_mover.gives);
-         q != ngx_queue_sentinel(&ngx_sio_mover.gives);
+    for (q = ngx_queue_head(&ngx_sio_mover.asked);
+         q != ngx_queue_sentinel(&ngx_sio_mover.asked);
          q = ngx_queue_next(q))
     {
         g = ngx_queue_data(q, ngx_sio_give_t, queue);
 
-        if (g->vector == NULL || g->drained) {
+        if (g->drained) {
             continue;
         }
 

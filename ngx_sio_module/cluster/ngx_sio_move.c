@@ -26,6 +26,10 @@
 static ngx_sio_source_t *ngx_sio_move_lookup(ngx_sio_mover_t *mv,
     ngx_sio_origin_t origin);
 static void ngx_sio_move_answer(ngx_sio_mover_t *mv);
+static ngx_sio_give_t *ngx_sio_move_find_in(ngx_queue_t *gives,
+    ngx_sio_origin_t to, uint64_t id);
+static void ngx_sio_move_desert(ngx_sio_mover_t *mv, ngx_queue_t *gives,
+    ngx_sio_origin_t origin);
 static ngx_uint_t ngx_sio_move_reached(ngx_sio_give_t *g);
 static ngx_uint_t ngx_sio_move_lags(ngx_sio_give_t *g,
     ngx_sio_origin_t origin, uint64_t number);
@@ -73,6 +77,7 @@ ngx_sio_move_init(ngx_sio_mover_t *mv, const ngx_sio_mover_io_t *io,
     ngx_rbtree_init(&mv->sources, &mv->sentinel, ngx_rbtree_insert_value);
     ngx_queue_init(&mv->ended);
     ngx_queue_init(&mv->gives);
+    ngx_queue_init(&mv->asked);
     ngx_queue_init(&mv->takes);
 }
 
@@ -225,14 +230,14 @@ ngx_sio_move_answer(ngx_sio_mover_t *mv)
     do {
         mv->again = 0;
 
-        for (q = ngx_queue_head(&mv->gives);
-             q != ngx_queue_sentinel(&mv->gives);
+        for (q = ngx_queue_head(&mv->asked);
+             q != ngx_queue_sentinel(&mv->asked);
              q = next)
         {
             next = ngx_queue_next(q);
             g = ngx_queue_data(q, ngx_sio_give_t, queue);
 
-            if (g->vector == NULL || !ngx_sio_move_reached(g)) {
+            if (!ngx_sio_move_reached(g)) {
                 continue;
             }
 
@@ -557,11 +562,22 @@ ngx_sio_move_offer(ngx_sio_mover_t *mv, ngx_sio_give_t *g)
 ngx_sio_give_t *
 ngx_sio_move_find_give(ngx_sio_mover_t *mv, ngx_sio_origin_t to, uint64_t id)
 {
+    ngx_sio_give_t  *g;
+
+    g = ngx_sio_move_find_in(&mv->asked, to, id);
+
+    return g ? g : ngx_sio_move_find_in(&mv->gives, to, id);
+}
+
+
+static ngx_sio_give_t *
+ngx_sio_move_find_in(ngx_queue_t *gives, ngx_sio_origin_t to, uint64_t id)
+{
     ngx_queue_t     *q;
     ngx_sio_give_t  *g;
 
-    for (q = ngx_queue_head(&mv->gives);
-         q != ngx_queue_sentinel(&mv->gives);
+    for (q = ngx_queue_head(gives);
+         q != ngx_queue_sentinel(gives);
          q = ngx_queue_next(q))
     {
         g = ngx_queue_data(q, ngx_sio_give_t, queue);
@@ -628,6 +644,9 @@ ngx_sio_move_handle_take(ngx_sio_mover_t *mv, ngx_sio_origin_t from,
 
     ngx_memcpy(g->vector, in->p, in->n);
     g->len = in->n;
+
+    ngx_queue_remove(&g->queue);
+    ngx_queue_insert_tail(&mv->asked, &g->queue);
 
     mv->io->drain(mv->ctx, g);
 
@@ -920,7 +939,6 @@ ngx_sio_move_gone(ngx_sio_mover_t *mv, ngx_sio_origin_t origin,
     ngx_uint_t dead)
 {
     ngx_queue_t     *q, *next;
-    ngx_sio_give_t  *g;
     ngx_sio_take_t  *t;
 
     for (q = ngx_queue_head(&mv->takes);
@@ -943,8 +961,20 @@ ngx_sio_move_gone(ngx_sio_mover_t *mv, ngx_sio_origin_t origin,
         }
     }
 
-    for (q = ngx_queue_head(&mv->gives);
-         q != ngx_queue_sentinel(&mv->gives);
+    ngx_sio_move_desert(mv, &mv->asked, origin);
+    ngx_sio_move_desert(mv, &mv->gives, origin);
+}
+
+
+static void
+ngx_sio_move_desert(ngx_sio_mover_t *mv, ngx_queue_t *gives,
+    ngx_sio_origin_t origin)
+{
+    ngx_queue_t     *q, *next;
+    ngx_sio_give_t  *g;
+
+    for (q = ngx_queue_head(gives);
+         q != ngx_queue_sentinel(gives);
          q = next)
     {
         next = ngx_queue_next(q);

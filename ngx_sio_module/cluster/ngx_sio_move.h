@@ -150,7 +150,8 @@ struct ngx_sio_mover_s {
     ngx_queue_t                ended;
     ngx_uint_t                 nended;
 
-    ngx_queue_t                gives;
+    ngx_queue_t                gives;         /* offers, */
+    ngx_queue_t                asked;         /* those with a TAKE */
     ngx_queue_t                takes;         /* in the order of their marks */
     ngx_uint_t                 logging;       /* takes that need the log */
     uint64_t                   last_id;

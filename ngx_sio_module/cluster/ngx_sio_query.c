@@ -34,6 +34,7 @@ typedef struct {
     ngx_rbtree_t          rooms;       /* ngx_sio_query_room_t */
     ngx_rbtree_node_t     sentinel;
 
+    ngx_uint_t            applied;     /* the question was, here */
     ngx_uint_t            failed;      /* too large, or no memory */
 } ngx_sio_collector_t;
 
@@ -394,6 +395,7 @@ ngx_sio_query_applied(ngx_sio_op_t *op)
     }
 
     c = op->ctx;
+    c->applied = 1;
     c->mark = ngx_sio_handover_mover()->log_next;
 
     if (!ngx_sio_query_waits(c)) {
@@ -445,7 +447,7 @@ ngx_sio_query_settled(void)
         next = ngx_queue_next(link);
         c = ngx_queue_data(link, ngx_sio_collector_t, queue);
 
-        if (!ngx_sio_query_waits(c)) {
+        if (c->applied && !ngx_sio_query_waits(c)) {
             ngx_sio_query_reply(c);
         }
     }

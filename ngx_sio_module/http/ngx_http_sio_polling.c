@@ -230,6 +230,7 @@ ngx_http_sio_polling_remote(ngx_sio_remote_t *remote,
 static ngx_int_t
 ngx_http_sio_polling_get(ngx_http_sio_poll_to_t *to, ngx_sio_session_t *s)
 {
+    ngx_int_t                rc;
     ngx_http_sio_poll_t     *poll;
     ngx_http_sio_polling_t  *polling;
 
@@ -244,14 +245,10 @@ ngx_http_sio_polling_get(ngx_http_sio_poll_to_t *to, ngx_sio_session_t *s)
         }
 
         ngx_http_sio_polling_detach(s);
-
-        if (ngx_http_sio_polling_send_queue(s, to, "6\x1e" "1") == NGX_ERROR) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
+        rc = ngx_http_sio_polling_send_queue(s, to, "6\x1e" "1");
         ngx_sio_session_destroy(s);
 
-        return NGX_OK;
+        return rc;
     }
 
     if (polling->get) {

@@ -249,6 +249,15 @@ ngx_http_sio_relay_timeout(ngx_event_t *ev)
 
     ctx = ev->data;
 
+    /* nginx has its own limits for a body */
+
+    if (ctx->reading) {
+        ngx_add_timer(ev, NGX_HTTP_SIO_RELAY_SLACK);
+        return;
+    }
+
+    ctx->answered = 1;
+
     ngx_http_sio_log(NGX_LOG_ERR, ctx->request,
                      "the worker that has the session does not answer");
     ngx_http_sio_relay_finalize(ctx->request, NGX_HTTP_GATEWAY_TIME_OUT);
@@ -379,6 +388,10 @@ ngx_http_sio_relay_upgrade_gone(void *data)
 
     ctx->handover = NULL;
 
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
+
     ngx_http_sio_relay_finalize(ctx->request,
                                 ngx_http_sio_send_error(ctx->request,
                                                         SIO_EIO_UNKNOWN_SID,
@@ -392,6 +405,9 @@ ngx_http_sio_relay_upgrade_timeout(ngx_event_t *ev)
     ngx_http_sio_upgrade_t  *ctx;
 
     ctx = ev->data;
+
+    ngx_sio_handover_abandon(ctx->handover);
+    ctx->handover = NULL;
 
     ngx_sio_count(upgrade_timeouts);
     ngx_http_sio_log(NGX_LOG_ERR, ctx->request,

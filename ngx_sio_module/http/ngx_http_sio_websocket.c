@@ -423,7 +423,8 @@ ngx_http_sio_ws_read_handler(ngx_event_t *rev)
             ngx_sio_session_close(ws->session, NGX_SIO_SHUTTING_DOWN);
 
         } else {
-            ngx_http_sio_ws_gone(ws);
+            ws->dead = 1;
+            ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
         }
 
         return;
@@ -440,6 +441,11 @@ ngx_http_sio_ws_read_handler(ngx_event_t *rev)
         if (ws->state != NGX_HTTP_SIO_WS_STATE_PROBE
             && ws->state != NGX_HTTP_SIO_WS_STATE_TAKING)
         {
+            return;
+        }
+
+        if (ws->dead) {
+            ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
             return;
         }
 
@@ -1284,14 +1290,10 @@ ngx_http_sio_ws_gone(ngx_http_sio_ws_t *ws)
 {
     ws->dead = 1;
 
-    /* the session comes all the same, to end as it should */
+    /* the session comes all the same, to end as it should: soon, or never */
 
     if (ws->state == NGX_HTTP_SIO_WS_STATE_TAKING) {
-
-        if (ws->connection->read->timer_set) {
-            ngx_del_timer(ws->connection->read);
-        }
-
+        ngx_add_timer(ws->connection->read, ws->conf->upgrade_timeout);
         return;
     }
 

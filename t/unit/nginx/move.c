@@ -967,8 +967,12 @@ abandon_all(worker_t *w)
     ngx_sio_give_t  *g;
     ngx_sio_take_t  *t;
 
-    while (!ngx_queue_empty(&w->mover.gives)) {
-        q = ngx_queue_head(&w->mover.gives);
+    while (!ngx_queue_empty(&w->mover.gives)
+           || !ngx_queue_empty(&w->mover.asked))
+    {
+        q = ngx_queue_empty(&w->mover.gives)
+            ? ngx_queue_head(&w->mover.asked)
+            : ngx_queue_head(&w->mover.gives);
         g = ngx_queue_data(q, ngx_sio_give_t, queue);
         ngx_sio_move_forget_give(g);
         unmake(g);
@@ -1402,7 +1406,8 @@ check(ngx_uint_t sessions)
             && (mv->log || mv->log_size || mv->logging
                 || mv->log_first != mv->log_next
                 || !ngx_queue_empty(&mv->takes)
-                || !ngx_queue_empty(&mv->gives)))
+                || !ngx_queue_empty(&mv->gives)
+                || !ngx_queue_empty(&mv->asked)))
         {
             fault("the mover of " NAME " still waits for something",
                   name_of(w->origin));
@@ -1452,8 +1457,8 @@ add_pending(worker_t *w)
         }
     }
 
-    for (q = ngx_queue_head(&w->mover.gives);
-         q != ngx_queue_sentinel(&w->mover.gives);
+    for (q = ngx_queue_head(&w->mover.asked);
+         q != ngx_queue_sentinel(&w->mover.asked);
          q = ngx_queue_next(q))
     {
         o = ngx_queue_data(q, offer_t, give.queue);
