@@ -55,6 +55,13 @@ sub memory {
     return ($smaps =~ /^Private_Dirty:\s+(\d+)/m)[0] // 0;
 }
 
+# All workers are linked both ways, and answer nobody.
+
+$t->wait_for(sub {
+    my %n = map { descriptors($_) => 1 } $t->worker_pids;
+    return $t->status->{links} == 12 && keys %n == 1;
+}, 'the workers are at rest');
+
 my ($fds) = sort { $a <=> $b } map { descriptors($_) } $t->worker_pids;
 my $memory = memory($t->pid);
 my ($most) = sort { $b <=> $a } map { memory($_) } $t->worker_pids;

@@ -78,6 +78,7 @@ struct ngx_sio_peer_s {
 
     ngx_event_t          timer;          /* to connect again, to decide */
     ngx_msec_t           decide_at;
+    ngx_uint_t           tries;
 
     unsigned             greeted:1;      /* it has read our HELLO */
     unsigned             exiting:1;
@@ -822,6 +823,7 @@ ngx_sio_bus_dispatch(ngx_sio_bus_in_t *in, u_char *p, size_t n)
 
     case NGX_SIO_FRAME_GREETED:
         peer->greeted = 1;
+        peer->tries = 0;
         ngx_sio_bus_check_ready();
         return NGX_OK;
 
@@ -1175,12 +1177,20 @@ ngx_sio_bus_connect(ngx_sio_peer_t *peer)
 }
 
 
-/* one of us is short of connections */
+/* it is about to die, or one of us is short of connections */
 
 static void
 ngx_sio_bus_retry(ngx_sio_peer_t *peer)
 {
-    ngx_add_timer(&peer->timer, NGX_SIO_BUS_LATER);
+    ngx_msec_t  delay;
+
+    delay = (ngx_msec_t) NGX_SIO_BUS_RETRY << peer->tries;
+
+    if (delay < NGX_SIO_BUS_LATER) {
+        peer->tries++;
+    }
+
+    ngx_add_timer(&peer->timer, ngx_min(delay, NGX_SIO_BUS_LATER));
 }
 
 
