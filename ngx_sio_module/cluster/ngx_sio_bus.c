@@ -173,6 +173,7 @@ static ngx_sio_msg_t *ngx_sio_bus_encode(ngx_sio_op_t *op, uint64_t number);
 static void ngx_sio_bus_greeting_handler(ngx_event_t *ev);
 static void ngx_sio_bus_check_ready(void);
 static void ngx_sio_bus_set_ready(void);
+static void ngx_sio_bus_call_waiters(void);
 
 static void ngx_sio_bus_start_exit(void);
 static void ngx_sio_bus_release_get(ngx_sio_session_t *s);
@@ -429,6 +430,21 @@ ngx_sio_bus_alive(ngx_sio_origin_t origin)
     peer = ngx_sio_bus_find(origin);
 
     return peer && peer->out && peer->source && !peer->ended;
+}
+
+
+ngx_uint_t
+ngx_sio_bus_expects(ngx_sio_origin_t origin)
+{
+    ngx_sio_peer_t  *peer;
+
+    if (origin == 0 || origin == ngx_sio_bus.self) {
+        return 0;
+    }
+
+    peer = ngx_sio_bus_find(origin);
+
+    return peer && peer->source == NULL && !peer->refused && !peer->ended;
 }
 
 
@@ -1100,6 +1116,7 @@ ngx_sio_bus_hello(ngx_sio_bus_in_t *in, sio_in_t *f)
 
     ngx_sio_bus_check_ready();
     ngx_sio_bus_check_exit();
+    ngx_sio_bus_call_waiters();
 
     return NGX_OK;
 }
@@ -1463,6 +1480,7 @@ ngx_sio_bus_dead(ngx_sio_peer_t *peer)
 
     ngx_sio_bus_check_ready();
     ngx_sio_bus_check_exit();
+    ngx_sio_bus_call_waiters();
 }
 
 
@@ -2022,17 +2040,34 @@ ngx_sio_bus_check_ready(void)
 static void
 ngx_sio_bus_set_ready(void)
 {
-    ngx_queue_t           *q;
-    ngx_sio_bus_waiter_t  *w;
-
     ngx_sio_bus.ready = 1;
 
     if (ngx_sio_bus.greeting.timer_set) {
         ngx_del_timer(&ngx_sio_bus.greeting);
     }
 
-    while (!ngx_queue_empty(&ngx_sio_bus.waiters)) {
-        q = ngx_queue_head(&ngx_sio_bus.waiters);
+    ngx_sio_bus_call_waiters();
+}
+
+
+/* who is called may wait again, or have others forgotten */
+
+static void
+ngx_sio_bus_call_waiters(void)
+{
+    ngx_queue_t           *q, waiters;
+    ngx_sio_bus_waiter_t  *w;
+
+    if (!ngx_sio_bus.ready || ngx_queue_empty(&ngx_sio_bus.waiters)) {
+        return;
+    }
+
+    ngx_queue_init(&waiters);
+    ngx_queue_add(&waiters, &ngx_sio_bus.waiters);
+    ngx_queue_init(&ngx_sio_bus.waiters);
+
+    while (!ngx_queue_empty(&waiters)) {
+        q = ngx_queue_head(&waiters);
         ngx_queue_remove(q);
 
         w = ngx_queue_data(q, ngx_sio_bus_waiter_t, queue);

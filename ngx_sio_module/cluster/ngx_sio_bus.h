@@ -68,8 +68,9 @@ ngx_sio_origin_t ngx_sio_bus_self(void);
 
 /*
  * Tells if all workers know this one: until then it accepts no session.
- * ngx_sio_bus_wait calls w->handler once it is so, at most a second later;
- * w is the caller's, ngx_sio_bus_forget takes it back.
+ * ngx_sio_bus_wait calls w->handler once when it is so, at most a second
+ * later; afterwards, when another worker greets or is gone.  w is the
+ * caller's, ngx_sio_bus_forget takes it back.
  */
 ngx_uint_t ngx_sio_bus_ready(void);
 void ngx_sio_bus_wait(ngx_sio_bus_waiter_t *w);
@@ -77,6 +78,9 @@ void ngx_sio_bus_forget(ngx_sio_bus_waiter_t *w);
 
 /* Tells if this worker knows another one that can be sent to. */
 ngx_uint_t ngx_sio_bus_alive(ngx_sio_origin_t origin);
+
+/* Tells if another worker is there that has not greeted this one yet. */
+ngx_uint_t ngx_sio_bus_expects(ngx_sio_origin_t origin);
 
 /* Calls f for each other worker that is known. */
 void ngx_sio_bus_each(void (*f)(ngx_sio_origin_t origin, void *data),

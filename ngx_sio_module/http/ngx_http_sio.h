@@ -185,8 +185,8 @@ ngx_int_t ngx_http_sio_gather_body(ngx_http_request_t *r, size_t max,
 ngx_uint_t ngx_http_sio_octet_stream(ngx_http_request_t *r);
 
 /*
- * Holds a request until the other workers know this one, and handles it
- * again then.
+ * Holds a request until the other workers know this one or, later, until
+ * there is news of one of them, and handles it again then.
  *
  * takes    handler: a content handler
  * returns  what a content handler returns

@@ -87,14 +87,20 @@ ngx_http_sio_handler(ngx_http_request_t *r)
 
     ngx_memzero(&sr, sizeof(ngx_http_sio_request_t));
 
+    /* its owner is there, but this worker does not know it yet */
+
+    sio_eio_parse_query(ngx_sio_span(&r->args), &sr.query);
+
+    if (ngx_sio_bus_expects(ngx_sio_registry_owner(sr.query.sid))) {
+        return ngx_http_sio_park(r, ngx_http_sio_handler);
+    }
+
     sr.upgrade = (valid != NGX_DECLINED);
     sr.origin = ngx_http_sio_origin(r);
 
     if (r->method == NGX_HTTP_OPTIONS && slcf->origins) {
         return ngx_http_sio_preflight(r, sr.origin);
     }
-
-    sio_eio_parse_query(ngx_sio_span(&r->args), &sr.query);
 
     code = ngx_http_sio_verify(r, &sr);
 

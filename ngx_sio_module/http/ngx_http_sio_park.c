@@ -1,20 +1,26 @@
 /*
- * Requests that come before the other workers know this one wait here.
+ * Requests that come before the other workers know this one, or before it
+ * knows the one that has their session, wait here; not for ever.
  */
 
 #include "http/ngx_http_sio.h"
 #include "cluster/ngx_sio_bus.h"
 
 
+#define NGX_HTTP_SIO_PARKED  10000    /* ms */
+
+
 typedef struct {
     ngx_http_request_t       *request;
     ngx_http_handler_pt       handler;
     ngx_sio_bus_waiter_t      waiter;
+    ngx_event_t               timer;
     ngx_uint_t                waits;
 } ngx_http_sio_parked_t;
 
 
 static void ngx_http_sio_unpark(void *data);
+static void ngx_http_sio_parked_timeout(ngx_event_t *ev);
 static void ngx_http_sio_parked_cleanup(void *data);
 
 
@@ -42,9 +48,14 @@ ngx_http_sio_park(ngx_http_request_t *r, ngx_http_handler_pt handler)
     parked->waiter.handler = ngx_http_sio_unpark;
     parked->waiter.data = parked;
 
+    parked->timer.handler = ngx_http_sio_parked_timeout;
+    parked->timer.data = parked;
+    parked->timer.log = r->connection->log;
+
     cln->handler = ngx_http_sio_parked_cleanup;
 
     ngx_sio_bus_wait(&parked->waiter);
+    ngx_add_timer(&parked->timer, NGX_HTTP_SIO_PARKED);
 
     r->main->count++;
 
@@ -64,9 +75,33 @@ ngx_http_sio_unpark(void *data)
     c = r->connection;
 
     parked->waits = 0;
+    ngx_del_timer(&parked->timer);
+
     r->read_event_handler = ngx_http_block_reading;
 
     ngx_http_finalize_request(r, parked->handler(r));
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_sio_parked_timeout(ngx_event_t *ev)
+{
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_sio_parked_t  *parked;
+
+    parked = ev->data;
+    r = parked->request;
+    c = r->connection;
+
+    parked->waits = 0;
+    ngx_sio_bus_forget(&parked->waiter);
+
+    ngx_http_sio_log(NGX_LOG_ERR, r,
+                     "the worker that has the session does not answer");
+
+    ngx_http_finalize_request(r, NGX_HTTP_GATEWAY_TIME_OUT);
     ngx_http_run_posted_requests(c);
 }
 
@@ -78,5 +113,6 @@ ngx_http_sio_parked_cleanup(void *data)
 
     if (parked->waits) {
         ngx_sio_bus_forget(&parked->waiter);
+        ngx_del_timer(&parked->timer);
     }
 }

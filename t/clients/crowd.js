@@ -399,13 +399,13 @@ async function complete() {
 }
 
 /* a step of the crowd's life: the later ones need the earlier ones */
-function step(name_, body) {
-    test(name_, { kinds: [null], ms: 2 * MS }, async t => {
+function step(title, body) {
+    test(title, { kinds: [null], ms: 2 * MS }, async t => {
         assert(!broken, `not reached: ${broken}`);
         try {
             await body(t);
         } catch (error) {
-            broken = name_;
+            broken = title;
             await context.close();
             throw error;
         }
@@ -475,6 +475,7 @@ step('all come, and talk while they join and upgrade', async () => {
             said => said.event !== 'ask' || said.done < Infinity)),
             'all acknowledgements', MS);
     }
+    assert.strictEqual(talk.length, 5 * people.length, 'two at the upgrade');
     await Promise.all(talk);
     await settle(() => true);
 });
