@@ -85,6 +85,7 @@ struct ngx_sio_peer_s {
     unsigned             ended:1;        /* its stream has */
     unsigned             lost:1;         /* and it may be alive */
     unsigned             cut:1;          /* we cut ours */
+    unsigned             broken:1;       /* it has closed ours, if it lives */
     unsigned             refused:1;      /* of another version */
 };
 
@@ -840,6 +841,15 @@ ngx_sio_bus_dispatch(ngx_sio_bus_in_t *in, u_char *p, size_t n)
     case NGX_SIO_FRAME_GREETED:
         peer->greeted = 1;
         peer->tries = 0;
+
+        if (peer->broken) {
+
+            /* it lives, but had no use for what was sent it */
+
+            peer->broken = 0;
+            ngx_sio_bus_give_up(peer);
+        }
+
         ngx_sio_bus_check_ready();
         return NGX_OK;
 
@@ -1255,7 +1265,6 @@ ngx_sio_bus_out_read_handler(ngx_event_t *rev)
     u_char             c;
     ssize_t            n;
     ngx_sio_peer_t    *peer;
-    ngx_sio_origin_t   origin;
     ngx_connection_t  *out;
 
     out = rev->data;
@@ -1276,8 +1285,6 @@ ngx_sio_bus_out_read_handler(ngx_event_t *rev)
      * tells.  One that it has never answered may meet the same again.
      */
 
-    origin = peer->origin;
-
     ngx_sio_bus_close_out(peer);
 
     if (!peer->greeted) {
@@ -1285,12 +1292,9 @@ ngx_sio_bus_out_read_handler(ngx_event_t *rev)
         return;
     }
 
-    ngx_sio_bus_connect(peer);
-    peer = ngx_sio_bus_find(origin);
+    peer->broken = 1;
 
-    if (peer && peer->out) {
-        ngx_sio_bus_give_up(peer);
-    }
+    ngx_sio_bus_connect(peer);
 }
 
 

@@ -382,7 +382,15 @@ async function ends(more) {
     await until(() => told().length >= expectedEnds.size,
                 () => `${expectedEnds.size} ends, there are ${told().length}`,
                 MS);
-    same(told().sort(), [...expectedEnds].sort(), 'who has left, and why');
+
+    /* which of two workers tells the session's first, nobody can say */
+    const gone = told().map(([id, reason]) => {
+        const expected = expectedEnds.get(id);
+
+        return [id, [].concat(expected).includes(reason) ? expected : reason];
+    });
+
+    same(gone.sort(), [...expectedEnds].sort(), 'who has left, and why');
 }
 
 const upgraded = session => session.kind.how === 'polling'
@@ -568,9 +576,12 @@ if (!TLS) {
 
         await until(() => cut.every(s => !polls(s) || s.hop.waiting()),
                     'waiting GETs', MS);
+
+        /* one that polls says "1" when its GET breaks: elsewhere */
         await ends(await restart(cut, ({ hop }) => hop.cut(), session =>
-            Array(2).fill(polls(session) ? 'transport error'
-                                         : 'transport close')));
+            polls(session) ? ['transport error',
+                              ['transport error', 'transport close']]
+                           : ['transport close', 'transport close']));
         await settle();
     });
 }
