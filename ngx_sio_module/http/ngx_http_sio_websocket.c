@@ -26,7 +26,7 @@
 #define NGX_HTTP_SIO_WS_DIRECT      8192    /* sent without a copy */
 #define NGX_HTTP_SIO_WS_READS       4       /* of a connection, in one turn */
 #define NGX_HTTP_SIO_WS_FRAMES      4000
-#define NGX_HTTP_SIO_WS_DRAIN       5000
+#define NGX_HTTP_SIO_WS_DRAIN       (ngx_exiting ? 800 : 5000)
 #define NGX_HTTP_SIO_WS_CHECK       100     /* as Node.js does */
 
 
