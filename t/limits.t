@@ -339,7 +339,7 @@ subtest 'defaults' => sub {
     $sender->text($part) for 1 .. 4;
     ok($sender->alive && $s->lives, 'sio_max_queue 1m: less');
     $sender->text($part);
-    ok($sender->alive && $s->gone, 'more: closed');
+    ok($sender->alive && $t->await(sub { $s->gone }), 'more: closed');
 };
 
 $t->stop;

@@ -8,6 +8,7 @@ my $slow = $ENV{NGX_SIO_ASAN};
 my $clients = $slow ? 500 : 10_000;
 
 my $t = SioTest->new(
+    workers => 1,
     main   => 'worker_rlimit_nofile 20000;',
     events => 'worker_connections 20000;',
     http   => 'access_log off;',

@@ -90,7 +90,7 @@ sub start {
     my ($t, $client) = @_;
 
     return SioTest::start_command([
-        SioTest::client_command($client, $t->url)]);
+        SioTest::client_command($client, $t->url, '--workers')]);
 }
 
 
@@ -100,7 +100,7 @@ sub end {
     my ($t, $first, @more) = ($run->{t}, @{$run->{clients}});
 
     SioTest::report_tap($first, SioTest::finish_command($run->{command}));
-    $t->client($_) for @more;
+    $t->client($_, '--workers') for @more;
 
     my $status = $t->status;
 

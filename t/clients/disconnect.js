@@ -110,6 +110,9 @@ test('the connection breaks', async t => {
     if (t.kind.how === 'polling') {
         await until(() => hop.waiting(), 'a waiting GET');
     }
+
+    /* nor does a POST come through that closes the session */
+    hop.server.close();
     hop.cut();
 
     const reason = t.kind.how === 'polling' ? 'transport error'

@@ -4,7 +4,8 @@
  * Runs the tests of one scenario with several kinds of clients and prints
  * TAP.  A scenario is called as "node scenario.js URL [--tls PORT]"; it talks
  * to a server at URL and knows nothing else about it, so that the same file
- * judges the module and the Node.js server (reference.js).  ONLY=text in the
+ * judges the module and the Node.js server (reference.js).  With "--workers"
+ * the server is several workers that have a status page.  ONLY=text in the
  * environment runs the tests whose name, with its kind, has that text.
  *
  * Nothing here sleeps: every wait is for a condition and has a deadline.
@@ -466,6 +467,26 @@ function test(name, options, body) {
     tests.push({ name, body, kinds: KINDS, ms: 20000 * SCALE, ...options });
 }
 
+/*
+ * A test may end while what it has sent to all is still on its way from one
+ * worker to another, where clients of the next test would get it.
+ */
+async function quiet() {
+    const poll = new Poll();
+    const end = Date.now() + DEADLINE;
+
+    poll.path = '/status';
+    for (;;) {
+        const status = JSON.parse((await poll.get()).text);
+
+        if (status.bus_messages_in === status.bus_messages_out) {
+            return;
+        }
+        assert(Date.now() < end, 'what workers sent each other arrives');
+        await new Promise(next => setTimeout(next, 2));
+    }
+}
+
 async function runOne(test, kind) {
     const context = new Context(kind);
 
@@ -476,6 +497,9 @@ async function runOne(test, kind) {
         return error;
     } finally {
         await context.close();
+        if (process.argv.includes('--workers')) {
+            await quiet();
+        }
     }
 }
 
