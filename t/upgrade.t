@@ -4,7 +4,6 @@
 use lib 't/lib';
 use SioTest;
 use SioRaw;
-use POSIX qw(WNOHANG);
 use Time::HiRes qw(time);
 
 my $location = 'sio; sio_on all broadcast; sio_on * reply;';
@@ -74,7 +73,7 @@ subtest 'an upgrade that is taken back' => sub {
     ok($s->lives, 'and the session polls on');
 
     $_->close for @ws;
-    $t->wait_for(sub { waitpid($new, WNOHANG) != 0 }, 'the new master ends', 10);
+    $t->wait_for(sub { !kill 0, $new }, 'the new master ends', 10);
     ok($s->lives, 'the session polls on');
     $s->post('1');
 
