@@ -133,7 +133,8 @@ subtest 'not completed' => sub {
         $t->wait_for(sub { upgrade($s)->quiet(0.1) }, "$how: may try again");
     }
     {
-        my $ws = upgrade($s);
+        my $ws;
+        $t->wait_for(sub { $ws = upgrade($s); $ws->quiet(0.1) }, 'a new try');
         $ws->send_frame(8, pack 'n', 1000);
         is($ws->close_code, 1000, 'a close frame is answered');
     }
@@ -141,7 +142,8 @@ subtest 'not completed' => sub {
     $s->post('42["echo",1]');
     is($s->get->body, '42["echo",1]', 'and works');
 
-    my $ws = upgrade($s);
+    my $ws;
+    $t->wait_for(sub { $ws = upgrade($s); $ws->quiet(0.1) }, 'a last try');
     $ws->ask('2probe');
     $ws->text('5');
     ok($ws->alive, 'and a later upgrade succeeds');
