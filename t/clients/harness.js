@@ -22,6 +22,9 @@ const engine = require('engine.io-client');
 /* the server is the one of reference.js */
 const REFERENCE = process.argv.includes('--reference');
 
+/* the server is several workers */
+const WORKERS = process.argv.includes('--workers');
+
 const SCALE = process.env.NGX_SIO_ASAN ? 4 : 1;
 const DEADLINE = 5000 * SCALE;
 
@@ -179,6 +182,7 @@ class Peer {
 
     /* no event is left (after what was sent until now has come) */
     async nothing() {
+        await everywhere();
         await this.sync();
         same(this.inbox.items, [], `nothing else came to ${this.socket.nsp}`);
     }
@@ -316,6 +320,31 @@ class Poll {
         const { text } = await this.get();
         const [packet] = text.split('\x1e');
         return JSON.parse(packet.slice(2 + name.length)).sid;
+    }
+}
+
+/*
+ * All that was sent to others until now has been given to them.  Of one worker
+ * that is so when the sender is answered; among several it may still be on its
+ * way, and even reach clients of a later test.
+ */
+async function everywhere() {
+    if (!WORKERS) {
+        return;
+    }
+
+    const poll = new Poll();
+    const end = Date.now() + DEADLINE;
+
+    poll.path = '/status';
+    for (;;) {
+        const status = JSON.parse((await poll.get()).text);
+
+        if (status.bus_messages_in === status.bus_messages_out) {
+            return;
+        }
+        assert(Date.now() < end, 'what workers sent each other arrives');
+        await new Promise(next => setTimeout(next, 2));
     }
 }
 
@@ -467,26 +496,6 @@ function test(name, options, body) {
     tests.push({ name, body, kinds: KINDS, ms: 20000 * SCALE, ...options });
 }
 
-/*
- * A test may end while what it has sent to all is still on its way from one
- * worker to another, where clients of the next test would get it.
- */
-async function quiet() {
-    const poll = new Poll();
-    const end = Date.now() + DEADLINE;
-
-    poll.path = '/status';
-    for (;;) {
-        const status = JSON.parse((await poll.get()).text);
-
-        if (status.bus_messages_in === status.bus_messages_out) {
-            return;
-        }
-        assert(Date.now() < end, 'what workers sent each other arrives');
-        await new Promise(next => setTimeout(next, 2));
-    }
-}
-
 async function runOne(test, kind) {
     const context = new Context(kind);
 
@@ -497,9 +506,7 @@ async function runOne(test, kind) {
         return error;
     } finally {
         await context.close();
-        if (process.argv.includes('--workers')) {
-            await quiet();
-        }
+        await everywhere();
     }
 }
 
@@ -552,6 +559,6 @@ process.on('unhandledRejection', error => {
 setImmediate(run);
 
 module.exports = {
-    assert, base, Context, Inbox, kind, KINDS, Poll, RAW, REFERENCE,
+    assert, base, Context, everywhere, Inbox, kind, KINDS, Poll, RAW, REFERENCE,
     same, SCALE, test, until, url: URL_, within,
 };
