@@ -106,7 +106,7 @@ my $old = $t->pid;
 my $new = binary_upgrade($t);
 
 $swarm{last} = swarm(mode => 'upgrade', clients => 20);
-sleep 1;
+$swarm{last}->awaits('upgraded');
 
 my $result;
 for my $name (sort keys %swarm) {

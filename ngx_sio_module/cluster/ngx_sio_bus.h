@@ -66,14 +66,18 @@ void ngx_sio_bus_done(void);
 /* This worker's origin. */
 ngx_sio_origin_t ngx_sio_bus_self(void);
 
-/*
- * Tells if all workers know this one: until then it accepts no session.
- * ngx_sio_bus_wait calls w->handler once when it is so, at most a second
- * later; afterwards, when another worker greets or is gone.  w is the
- * caller's, ngx_sio_bus_forget takes it back.
- */
+/* Tells if all workers know this one: until then it accepts no session. */
 ngx_uint_t ngx_sio_bus_ready(void);
+
+/*
+ * Calls w->handler once: when this worker is ready, at most a second later;
+ * if it is, when another worker greets or is gone.
+ *
+ * owns     w is borrowed until its handler is called or it is forgotten
+ */
 void ngx_sio_bus_wait(ngx_sio_bus_waiter_t *w);
+
+/* Takes back a waiter whose handler has not been called. */
 void ngx_sio_bus_forget(ngx_sio_bus_waiter_t *w);
 
 /* Tells if this worker knows another one that can be sent to. */

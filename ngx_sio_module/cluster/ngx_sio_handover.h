@@ -78,10 +78,25 @@ typedef ngx_sio_consent_e (*ngx_sio_handover_judge_pt)(ngx_sio_probe_t *probe,
 extern ngx_sio_handover_judge_pt  ngx_sio_handover_judge;
 
 
-/* Called by the bus. */
+/* Begins and ends with the bus; limit: bytes that a state may have. */
 void ngx_sio_handover_init(size_t limit);
 void ngx_sio_handover_done(void);
+
+/*
+ * The bus: a worker is gone, or (dead is 0) what it sent has a gap.
+ *
+ * may      close sessions that were on their way there or from there; call
+ *          consent and gone of takers
+ */
 void ngx_sio_handover_gone(ngx_sio_origin_t origin, ngx_uint_t dead);
+
+/*
+ * The bus: a frame from PROBE to ENDED.
+ *
+ * takes    in: borrowed, behind the frame's header
+ * returns  NGX_ERROR if it is not valid: its stream is to be closed
+ * may      call all of a taker; close the session that it is about
+ */
 ngx_int_t ngx_sio_handover_handle(ngx_sio_origin_t from,
     ngx_sio_frame_e type, sio_in_t *in);
 

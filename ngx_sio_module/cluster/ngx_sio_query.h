@@ -45,8 +45,7 @@ struct ngx_sio_query_s {
 
 
 /*
- * A part is a sequence, to be read with these.  Each returns SIO_OK, SIO_DONE
- * or SIO_EINVAL.
+ * A part is a sequence:
  *
  *   FETCH   a socket: id, rooms (its own id not among them), values of
  *           sio_data with their names; *rooms and *data are readers of so
@@ -63,7 +62,16 @@ typedef struct {
     sio_in_t                data;
 } ngx_sio_query_socket_t;
 
+/*
+ * Reads the next one of a part.
+ *
+ * takes    in: at its beginning what the part's body is; moved on
+ * owns     what is read borrows the part
+ * returns  SIO_OK, SIO_DONE behind the last one, SIO_EINVAL
+ */
 sio_rc_t ngx_sio_query_next_socket(sio_in_t *in, ngx_sio_query_socket_t *sk);
+
+/* The same of a part of ROOMS. */
 sio_rc_t ngx_sio_query_next_room(sio_in_t *in, sio_span_t *name,
     uint64_t *sockets);
 
@@ -85,9 +93,21 @@ ngx_sio_query_t *ngx_sio_query_ask(ngx_sio_op_t *op, ngx_msec_t timeout,
 void ngx_sio_query_cancel(ngx_sio_query_t *q);
 
 
-/* Called by the bus and the handover. */
+/* Begins with the bus. */
 void ngx_sio_query_init(void);
+
+/*
+ * The bus: a worker is gone: it has nothing to answer.  One that was only cut
+ * off (dead is 0) has, and is missing.
+ */
 void ngx_sio_query_gone(ngx_sio_origin_t origin, ngx_uint_t dead);
+
+/*
+ * The bus: a REPLY.
+ *
+ * takes    in: borrowed, behind the frame's header
+ * returns  NGX_ERROR if it is not valid: its stream is to be closed
+ */
 ngx_int_t ngx_sio_query_handle(ngx_sio_origin_t from, sio_in_t *in);
 
 /*

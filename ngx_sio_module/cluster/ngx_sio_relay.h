@@ -93,9 +93,25 @@ typedef struct {
 } ngx_sio_poller_t;
 
 
-/* Called by the bus. */
+/* Begins with the bus. */
 void ngx_sio_relay_init(void);
+
+/*
+ * The bus: a worker is gone.  Its requests here have ended, those held for
+ * it are answered "Session ID unknown".
+ *
+ * may      close sessions
+ */
 void ngx_sio_relay_gone(ngx_sio_origin_t origin);
+
+/*
+ * The bus: a frame from REQUEST to ANSWER.
+ *
+ * takes    in: borrowed, behind the frame's header
+ * returns  NGX_ERROR if it is not valid: its stream is to be closed
+ * may      call what holder and poller have, so also close the session that it
+ *          is about
+ */
 ngx_int_t ngx_sio_relay_handle(ngx_sio_origin_t from, ngx_sio_frame_e type,
     sio_in_t *in);
 
@@ -129,12 +145,14 @@ void ngx_sio_relay_finish(ngx_sio_relay_t *relay, ngx_uint_t aborted,
 /*
  * The owner's answer.
  *
- * takes    n: room for a body, for PAYLOAD
- * returns  where to write the body, NULL if there is no memory (counted);
- *          ngx_sio_relay_send_answer sends it
+ * takes    n: room for a body, for PAYLOAD; body: may be NULL without
+ * returns  the caller's reference, *body is where to write the body; NULL if
+ *          there is no memory (counted)
  */
 ngx_sio_msg_t *ngx_sio_relay_answer(ngx_sio_remote_t *remote,
     ngx_sio_answer_e answer, ngx_uint_t value, size_t n, u_char **body);
+
+/* Sends it; m is passed on. */
 void ngx_sio_relay_send_answer(ngx_sio_remote_t *remote, ngx_sio_msg_t *m);
 
 
