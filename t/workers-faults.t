@@ -460,6 +460,99 @@ subtest 'a new worker that is greeted late' => sub {
 };
 
 
+# A request that is refused before its session's worker hears of it, and one
+# that is too large for the way there.
+
+subtest 'requests that do not reach the owner' => sub {
+    my @pids = start(location => location('reply', 'sio_max_payload 4m;',
+                                          'client_max_body_size 4m;'),
+                     http => 'sio_bus_buffer 1m;');
+    my $s = $t->polling($pids[3]);
+
+    $s->join('/');
+    $s->post('42["kept"]');
+
+    my $c = $t->connect_to($pids[0]);
+
+    $c->write($c->request(GET => $s->url,
+                          headers => ['Transfer-Encoding' => 'chunked'])
+              . "ZZ\r\n");
+    is($c->response->status, 400, 'a GET with a body that is no body');
+    is($s->get->body, '42["kept"]', 'costs its session nothing');
+
+    # All of it is there before it is read, and nobody waits for the answer.
+
+    for my $end (qw(finish reset)) {
+        my $d = $t->connect_to($pids[0]);
+
+        SioCluster::halt($pids[0]);
+        $d->send_request(POST => $s->url, body => '42["' . 'x' x 2**21 . '"]');
+        $d->$end;
+        kill 'CONT', $pids[0];
+        $t->wait_for(sub { $t->status_on($pids[0])->{requests} == 0 },
+                     "$end: a POST that is too large for the bus");
+        last if !same_workers("$end: nobody has crashed", @pids);
+        $s = $t->polling($pids[3]) if !$s->lives;
+    }
+    $s->post('1');
+    $t->stop;
+};
+
+
+# An old worker does not know a new location: it has none of its sockets.
+
+subtest 'a question about what an old worker does not know' => sub {
+    my @pids = start(location => location('reply', 'sio_app old;'), api => '');
+    my $ws = $t->websocket($pids[0]);
+
+    $t->hang_up;
+    $t->{server} .= "location /new/ { sio; sio_app new; }"
+                    . "location = /new-api { sio_api; sio_app new;
+                                             allow 127.0.0.1; deny all; }";
+    SioTest::write_file($t->dir . '/nginx.conf', $t->config);
+    $t->reload;
+
+    my ($new) = $t->worker_pids;
+
+    $t->wait_for(sub {
+        my %slot = $t->slots($new);
+        return exists $slot{$pids[0]};
+    }, 'a new worker knows the old one');
+
+    my $partial = $t->status_on($new)->{questions_partial};
+
+    is($t->request_on($new, POST => '/new-api', headers => [@SioCluster::JSON],
+                      body => '[{"op":"count"}]')->body =~ /"partial"/, '',
+       'its answer is whole');
+    is($t->status_on($new)->{questions_partial}, $partial, 'and so counted');
+    ok($ws->alive, 'although the old worker lives');
+    $ws->close;
+    $t->stop;
+};
+
+
+# A client that connects before the end and speaks after it.
+
+subtest 'a handshake after the goodbye' => sub {
+    my @pids = start(location => location('reply'));
+    my $ws = $t->websocket($pids[0]);
+    my @late = map { $t->connect_to($pids[0]) } 1, 2;
+
+    $_->write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n")
+        for @late;
+    $t->status_on($pids[0]);
+    $t->hang_up;
+    $t->signal('QUIT');
+    is($ws->close_code, 1005, 'a goodbye');
+    $late[0]->write("Host: x\r\n\r\n");
+    is($late[0]->response->status, 503, 'nobody new is taken');
+    $late[1]->close;
+    $t->await(sub { $t->reaped }, 3) or fail('nginx ends');
+    is($t->{exit}, 0, 'exit status of nginx');
+    $t->check_logs;
+};
+
+
 subtest 'quit of an idle server' => sub {
     for my $i (1 .. 10) {
         start(location => 'sio; sio_on * broadcast;');

@@ -100,7 +100,6 @@ typedef struct {
     ngx_connection_t    *listening;
     int                  nobody[2];      /* in its place, without directory */
     ngx_queue_t          peers;
-    ngx_uint_t           npeers;
     ngx_queue_t          ins;
     ngx_uint_t           drains;
     ngx_queue_t          waiters;
@@ -396,9 +395,9 @@ ngx_sio_bus_ready(void)
 
 
 ngx_uint_t
-ngx_sio_bus_exiting(void)
+ngx_sio_bus_ended(void)
 {
-    return ngx_sio_bus.exiting;
+    return ngx_sio_bus.goodbye;
 }
 
 
@@ -936,11 +935,15 @@ ngx_sio_bus_op(ngx_sio_peer_t *peer, u_char *frame, size_t n)
 
     op.origin = peer->origin;
 
+    /* a question about an app that is not known here has an answer: nothing */
+
+    ngx_sio_query_prepare(&op, 0);
+
     if (rc == NGX_OK) {
-        ngx_sio_query_prepare(&op);
         (void) ngx_sio_op_apply(&op);
-        ngx_sio_query_applied(&op);
     }
+
+    ngx_sio_query_applied(&op);
 
     ngx_sio_move_applied(mv, peer->source, op.number, m);
 
@@ -1036,7 +1039,6 @@ ngx_sio_bus_peer(ngx_sio_origin_t origin)
     peer->timer.cancelable = 1;
 
     ngx_queue_insert_tail(&ngx_sio_bus.peers, &peer->queue);
-    ngx_sio_bus.npeers++;
     ngx_sio_count(links);
 
     return peer;
@@ -1051,8 +1053,16 @@ ngx_sio_bus_hello(ngx_sio_bus_in_t *in, sio_in_t *f)
     ngx_sio_peer_t    *peer;
     ngx_sio_origin_t   origin;
 
+    number = 0;
     version = sio_in_u32(f);
     origin = sio_in_u64(f);
+
+    if (version == NGX_SIO_BUS_VERSION) {
+        number = sio_in_u64(f);
+        f->bad |= (f->n != 0);
+    }
+
+    /* a peer is made only if it can be kept */
 
     if (f->bad || origin == 0 || origin == ngx_sio_bus.self || in->peer) {
         return NGX_ERROR;
@@ -1092,26 +1102,24 @@ ngx_sio_bus_hello(ngx_sio_bus_in_t *in, sio_in_t *f)
         return NGX_OK;
     }
 
-    number = sio_in_u64(f);
-
-    if (f->bad || f->n) {
-        return NGX_ERROR;
-    }
-
     if (peer->ended) {
         ngx_sio_bus_missed(peer);
+        peer->ended = 0;
+        peer->lost = 0;
     }
 
     peer->source = ngx_sio_move_hello(ngx_sio_handover_mover(), origin,
                                       number);
     if (peer->source == NULL) {
+
+        /* whether it is there is then seen by connecting to it */
+
+        ngx_add_timer(&peer->timer, NGX_SIO_BUS_LATER);
         return NGX_ERROR;
     }
 
     in->peer = peer;
     peer->in = in;
-    peer->ended = 0;
-    peer->lost = 0;
 
     if (peer->timer.timer_set) {
         ngx_del_timer(&peer->timer);
@@ -1318,7 +1326,7 @@ ngx_sio_bus_peer_timer(ngx_event_t *ev)
 
     peer = ev->data;
 
-    if (peer->out == NULL && !peer->cut) {
+    if (peer->out == NULL && (!peer->cut || peer->in == NULL)) {
         origin = peer->origin;
 
         ngx_sio_bus_connect(peer);
@@ -1468,7 +1476,6 @@ ngx_sio_bus_dead(ngx_sio_peer_t *peer)
     ngx_queue_remove(&peer->queue);
     ngx_free(peer);
 
-    bus->npeers--;
     ngx_sio_uncount(links);
     ngx_sio_bus_reserve();
 
@@ -1510,6 +1517,12 @@ ngx_sio_bus_break(ngx_sio_peer_t *peer)
 
     peer->cut = 1;
 
+    /* one that has never greeted can't ask for another stream */
+
+    if (peer->in == NULL && !peer->timer.timer_set) {
+        ngx_add_timer(&peer->timer, NGX_SIO_BUS_LATER);
+    }
+
     ngx_sio_bus_give_up(peer);
 }
 
@@ -1534,7 +1547,7 @@ ngx_sio_bus_reserve(void)
 {
     ngx_uint_t  n;
 
-    n = ngx_sio_bus.npeers + 1 + NGX_SIO_BUS_RESERVE;
+    n = ngx_sio_stats->links + 1 + NGX_SIO_BUS_RESERVE;
 
     ngx_sio_session_reserve = ngx_min(n, ngx_cycle->connection_n / 8);
 }
@@ -1814,7 +1827,7 @@ ngx_sio_bus_publish(ngx_sio_op_t *op)
     mv = ngx_sio_handover_mover();
     m = NULL;
 
-    if (bus->npeers || mv->logging) {
+    if (!ngx_queue_empty(&bus->peers) || mv->logging) {
         m = ngx_sio_bus_encode(op, bus->number + 1);
 
         if (m == NULL) {

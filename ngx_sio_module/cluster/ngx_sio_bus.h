@@ -136,16 +136,17 @@ ngx_int_t ngx_sio_bus_publish(ngx_sio_op_t *op);
  * Decodes a numbered operation's frame, as the move's log keeps it.
  *
  * takes    m: borrowed by op
- * returns  NGX_ERROR if it is of an app that is not known here; op borrows
+ * returns  NGX_DECLINED if it is of an app that is not known here; NGX_ERROR
+ *          if it is not valid or there is no memory (counted); op borrows
  *          memory that the next call uses again
  */
 ngx_int_t ngx_sio_bus_decode(ngx_sio_msg_t *m, ngx_sio_op_t *op);
 
 /*
- * The worker is exiting: nobody new comes to it.  It keeps its sessions while
- * there is a worker that is not, and says goodbye when there is none.
+ * Tells if this worker has said goodbye: its sessions have ended, and there
+ * are to be no others.
  */
-ngx_uint_t ngx_sio_bus_exiting(void);
+ngx_uint_t ngx_sio_bus_ended(void);
 
 
 #endif /* NGX_SIO_BUS_H */

@@ -37,6 +37,14 @@ typedef struct {
 } ngx_sio_offer_t;
 
 
+/* names one, which may be gone */
+
+typedef struct {
+    ngx_sio_origin_t      to;
+    uint64_t              id;
+} ngx_sio_offer_name_t;
+
+
 /* a session that has moved */
 
 typedef struct {
@@ -66,6 +74,7 @@ static void ngx_sio_handover_remember(ngx_sio_session_t *s,
 static void ngx_sio_handover_forget(ngx_sio_moved_t *moved);
 static void ngx_sio_handover_session_ended(ngx_sio_session_t *s);
 static void ngx_sio_handover_tell_end(sio_span_t sid);
+static void ngx_sio_handover_tell_lost(sio_in_t state);
 
 static ngx_sio_msg_t *ngx_sio_handover_io_frame(void *ctx,
     ngx_sio_move_frame_e type, size_t n, sio_out_t *o);
@@ -81,6 +90,7 @@ static void ngx_sio_handover_io_export(void *session, sio_out_t *o);
 static void ngx_sio_handover_io_left(ngx_sio_give_t *g);
 static void ngx_sio_handover_io_deserted(ngx_sio_give_t *g);
 static void *ngx_sio_handover_io_install(ngx_sio_take_t *t, sio_in_t *in);
+static void ngx_sio_handover_io_stray(void *ctx, sio_in_t *in);
 static void ngx_sio_handover_io_replay(void *session, ngx_sio_origin_t origin,
     uint64_t number, ngx_sio_msg_t *m);
 static void ngx_sio_handover_io_settled(ngx_sio_take_t *t, void *session,
@@ -100,6 +110,7 @@ static const ngx_sio_mover_io_t  ngx_sio_handover_io = {
     ngx_sio_handover_io_left,
     ngx_sio_handover_io_deserted,
     ngx_sio_handover_io_install,
+    ngx_sio_handover_io_stray,
     ngx_sio_handover_io_replay,
     ngx_sio_handover_io_settled,
     ngx_sio_handover_io_gone,
@@ -725,6 +736,22 @@ ngx_sio_handover_tell_end(sio_span_t sid)
 }
 
 
+/* a session that came, and could not stay: its state */
+
+static void
+ngx_sio_handover_tell_lost(sio_in_t state)
+{
+    sio_span_t  sid;
+
+    (void) sio_in_string(&state);
+    sid = sio_in_bytes(&state, NGX_SIO_SID_LEN);
+
+    if (!state.bad) {
+        ngx_sio_handover_tell_end(sid);
+    }
+}
+
+
 /* what the mover needs */
 
 static ngx_sio_msg_t *
@@ -758,10 +785,9 @@ ngx_sio_handover_io_drain(void *ctx, ngx_sio_give_t *g)
 static void
 ngx_sio_handover_drain(ngx_event_t *ev)
 {
-    uint64_t          id;
-    ngx_queue_t      *q;
-    ngx_sio_give_t   *g;
-    ngx_sio_origin_t  to;
+    ngx_queue_t           *q;
+    ngx_sio_give_t        *g;
+    ngx_sio_offer_name_t   name;
 
 again:
 
@@ -775,32 +801,35 @@ again:
             continue;
         }
 
-        /* what is read may have changed all: g is found anew, or is gone */
+        /* what is read may change all: g is found anew, or is gone */
 
-        to = g->to;
-        id = g->id;
+        name.to = g->to;
+        name.id = g->id;
 
-        ngx_sio_bus_drain(ngx_sio_handover_named, g);
+        ngx_sio_bus_drain(ngx_sio_handover_named, &name);
 
-        g = ngx_sio_move_find_give(&ngx_sio_mover, to, id);
+        g = ngx_sio_move_find_give(&ngx_sio_mover, name.to, name.id);
 
         if (g) {
             g->drained = 1;
+            ngx_sio_move_drained(&ngx_sio_mover);
         }
 
         goto again;
     }
-
-    ngx_sio_move_drained(&ngx_sio_mover);
 }
 
 
 static ngx_uint_t
 ngx_sio_handover_named(ngx_sio_origin_t origin, void *data)
 {
-    ngx_sio_give_t *g = data;
+    ngx_sio_offer_name_t *name = data;
 
-    return ngx_sio_move_named(g, origin);
+    ngx_sio_give_t  *g;
+
+    g = ngx_sio_move_find_give(&ngx_sio_mover, name->to, name->id);
+
+    return g == NULL || ngx_sio_move_named(g, origin);
 }
 
 
@@ -893,11 +922,24 @@ ngx_sio_handover_io_install(ngx_sio_take_t *t, sio_in_t *in)
         h->session->foreign = 1;
 
     } else {
-        (void) sio_in_string(&state);
-        ngx_sio_handover_tell_end(sio_in_bytes(&state, NGX_SIO_SID_LEN));
+        ngx_sio_handover_tell_lost(state);
     }
 
     return h->session;
+}
+
+
+/* its WebSocket did not wait for it to the end */
+
+static void
+ngx_sio_handover_io_stray(void *ctx, sio_in_t *in)
+{
+    ngx_sio_count(moves_failed);
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "sio: a session from another worker is lost: it came when "
+                  "its WebSocket had been given up");
+
+    ngx_sio_handover_tell_lost(*in);
 }
 
 
@@ -914,7 +956,7 @@ ngx_sio_handover_io_replay(void *session, ngx_sio_origin_t origin,
     op.origin = origin;
     op.number = number;
 
-    ngx_sio_query_prepare(&op);
+    ngx_sio_query_prepare(&op, 1);
     (void) ngx_sio_op_apply_to(&op, session);
 }
 

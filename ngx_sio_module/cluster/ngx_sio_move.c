@@ -23,8 +23,6 @@
 #define NGX_SIO_MOVE_RECENT  10000    /* ms */
 
 
-static ngx_sio_source_t *ngx_sio_move_lookup(ngx_sio_mover_t *mv,
-    ngx_sio_origin_t origin);
 static void ngx_sio_move_answer(ngx_sio_mover_t *mv);
 static ngx_sio_give_t *ngx_sio_move_find_in(ngx_queue_t *gives,
     ngx_sio_origin_t to, uint64_t id);
@@ -98,8 +96,8 @@ ngx_sio_move_done(ngx_sio_mover_t *mv)
 }
 
 
-static ngx_sio_source_t *
-ngx_sio_move_lookup(ngx_sio_mover_t *mv, ngx_sio_origin_t origin)
+ngx_sio_source_t *
+ngx_sio_move_source(ngx_sio_mover_t *mv, ngx_sio_origin_t origin)
 {
     ngx_rbtree_key_t    key;
     ngx_rbtree_node_t  *node;
@@ -121,19 +119,12 @@ ngx_sio_move_lookup(ngx_sio_mover_t *mv, ngx_sio_origin_t origin)
 
 
 ngx_sio_source_t *
-ngx_sio_move_source(ngx_sio_mover_t *mv, ngx_sio_origin_t origin)
-{
-    return ngx_sio_move_lookup(mv, origin);
-}
-
-
-ngx_sio_source_t *
 ngx_sio_move_hello(ngx_sio_mover_t *mv, ngx_sio_origin_t origin,
     uint64_t number)
 {
     ngx_sio_source_t  *source;
 
-    source = ngx_sio_move_lookup(mv, origin);
+    source = ngx_sio_move_source(mv, origin);
 
     if (source == NULL) {
         source = ngx_calloc(sizeof(ngx_sio_source_t), ngx_cycle->log);
@@ -311,7 +302,7 @@ ngx_sio_move_lags(ngx_sio_give_t *g, ngx_sio_origin_t origin,
 {
     ngx_sio_source_t  *source;
 
-    source = ngx_sio_move_lookup(g->mover, origin);
+    source = ngx_sio_move_source(g->mover, origin);
 
     if (source == NULL || source->state == NGX_SIO_SOURCE_ENDED) {
         return 0;
@@ -395,7 +386,7 @@ ngx_sio_move_encode_state(ngx_sio_give_t *g, sio_out_t *o)
     floors = mv->io->floors(g->session, &m);
 
     for (i = 0; i < m; i++) {
-        n += (ngx_sio_move_lookup(mv, floors[i].origin) == NULL);
+        n += (ngx_sio_move_source(mv, floors[i].origin) == NULL);
     }
 
     sio_out_u32(o, n);
@@ -414,7 +405,7 @@ ngx_sio_move_encode_state(ngx_sio_give_t *g, sio_out_t *o)
     }
 
     for (i = 0; i < m; i++) {
-        if (ngx_sio_move_lookup(mv, floors[i].origin) == NULL) {
+        if (ngx_sio_move_source(mv, floors[i].origin) == NULL) {
             sio_out_u64(o, floors[i].origin);
             sio_out_u64(o, floors[i].number);
             sio_out_byte(o, 0);
@@ -702,6 +693,7 @@ ngx_sio_move_handle_state(ngx_sio_mover_t *mv, ngx_sio_origin_t from,
     t = ngx_sio_move_find_take(mv, from, id);
 
     if (t == NULL) {
+        mv->io->stray(mv->ctx, in);
         return NGX_OK;
     }
 
@@ -762,7 +754,7 @@ ngx_sio_move_settle(ngx_sio_take_t *t, void *session, sio_span_t given,
         number = sio_in_u64(&in);
         ended = sio_in_u8(&in);
 
-        source = ngx_sio_move_lookup(mv, origin);
+        source = ngx_sio_move_source(mv, origin);
 
         /* an ended one's too: it may go on to a worker that reads it yet */
 
@@ -941,6 +933,8 @@ ngx_sio_move_gone(ngx_sio_mover_t *mv, ngx_sio_origin_t origin,
     ngx_queue_t     *q, *next;
     ngx_sio_take_t  *t;
 
+again:
+
     for (q = ngx_queue_head(&mv->takes);
          q != ngx_queue_sentinel(&mv->takes);
          q = next)
@@ -956,9 +950,12 @@ ngx_sio_move_gone(ngx_sio_mover_t *mv, ngx_sio_origin_t origin,
             ngx_sio_move_forget_take(t);
             mv->io->gone(t);
 
-        } else {
-            ngx_sio_move_fail_take(t);
+            /* with its connection others may have gone */
+
+            goto again;
         }
+
+        ngx_sio_move_fail_take(t);
     }
 
     ngx_sio_move_desert(mv, &mv->asked, origin);

@@ -115,6 +115,9 @@ typedef struct {
     /* the taker's side: makes the session, NULL if that fails */
     void            *(*install)(ngx_sio_take_t *t, sio_in_t *in);
 
+    /* a session has come that is not expected any more: its bytes */
+    void             (*stray)(void *ctx, sio_in_t *in);
+
     /* gives it an operation of the log */
     void             (*replay)(void *session, ngx_sio_origin_t origin,
         uint64_t number, ngx_sio_msg_t *m);

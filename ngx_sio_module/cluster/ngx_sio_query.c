@@ -61,6 +61,7 @@ static void ngx_sio_query_part(ngx_sio_query_t *q, ngx_sio_origin_t from,
     sio_span_t body);
 static void ngx_sio_query_answered(ngx_sio_query_t *q,
     ngx_sio_origin_t origin);
+static void ngx_sio_query_failed(ngx_sio_query_t *q, ngx_sio_origin_t origin);
 static void ngx_sio_query_expect(ngx_sio_origin_t origin, void *data);
 static void ngx_sio_query_check(ngx_sio_query_t *q);
 static void ngx_sio_query_timeout(ngx_event_t *ev);
@@ -119,7 +120,7 @@ ngx_sio_query_ask(ngx_sio_op_t *op, ngx_msec_t timeout,
     op->id = q->id;
     op->origin = ngx_sio_bus_self();
 
-    ngx_sio_query_prepare(op);
+    ngx_sio_query_prepare(op, 0);
 
     if (ngx_sio_bus_publish(op) == NGX_ERROR) {
 
@@ -214,7 +215,14 @@ ngx_sio_query_handle(ngx_sio_origin_t from, sio_in_t *in)
 
     q = ngx_sio_query_find(id);
 
-    if (q && !failed) {
+    if (q == NULL) {
+        return NGX_OK;
+    }
+
+    if (failed) {
+        ngx_sio_query_failed(q, from);
+
+    } else {
         ngx_sio_query_part(q, from, (sio_span_t) { in->p, in->n });
     }
 
@@ -278,9 +286,33 @@ ngx_sio_query_answered(ngx_sio_query_t *q, ngx_sio_origin_t origin)
         q->own = 0;
     }
 
-    for (i = 0; i < q->nmissing; i++) {
+    for (i = q->nfailed; i < q->nmissing; i++) {
         if (q->missing[i] == origin) {
             q->missing[i] = q->missing[--q->nmissing];
+            break;
+        }
+    }
+
+    ngx_sio_query_check(q);
+}
+
+
+/* its answer was too large, or it had no memory */
+
+static void
+ngx_sio_query_failed(ngx_sio_query_t *q, ngx_sio_origin_t origin)
+{
+    ngx_uint_t  i;
+
+    if (origin == ngx_sio_bus_self()) {
+        q->own = 0;
+        ngx_sio_query_expect(origin, q);
+    }
+
+    for (i = q->nfailed; i < q->nmissing; i++) {
+        if (q->missing[i] == origin) {
+            q->missing[i] = q->missing[q->nfailed];
+            q->missing[q->nfailed++] = origin;
             break;
         }
     }
@@ -292,7 +324,7 @@ ngx_sio_query_answered(ngx_sio_query_t *q, ngx_sio_origin_t origin)
 static void
 ngx_sio_query_check(ngx_sio_query_t *q)
 {
-    if (q->nmissing == 0 && !q->own && !q->done.posted) {
+    if (q->nmissing == q->nfailed && !q->own && !q->done.posted) {
         ngx_post_event(&q->done, &ngx_posted_events);
     }
 }
@@ -353,7 +385,7 @@ ngx_sio_query_collector(ngx_sio_origin_t asker, uint64_t id)
 
 
 void
-ngx_sio_query_prepare(ngx_sio_op_t *op)
+ngx_sio_query_prepare(ngx_sio_op_t *op, ngx_uint_t replay)
 {
     ngx_sio_collector_t  *c;
 
@@ -363,7 +395,7 @@ ngx_sio_query_prepare(ngx_sio_op_t *op)
 
     c = ngx_sio_query_collector(op->origin, op->id);
 
-    if (c == NULL) {
+    if (c == NULL && !replay) {
         c = ngx_calloc(sizeof(ngx_sio_collector_t), ngx_cycle->log);
 
         if (c) {
@@ -663,7 +695,10 @@ ngx_sio_query_reply(ngx_sio_collector_t *c)
     if (c->asker == ngx_sio_bus_self()) {
         q = ngx_sio_query_find(c->id);
 
-        if (q && !c->failed) {
+        if (q && c->failed) {
+            ngx_sio_query_failed(q, c->asker);
+
+        } else if (q) {
             ngx_sio_query_part(q, c->asker, (sio_span_t) { c->buf, c->len });
         }
 

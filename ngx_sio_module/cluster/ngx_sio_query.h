@@ -35,9 +35,11 @@ struct ngx_sio_query_s {
 
     ngx_sio_query_part_t   *parts;
 
-    ngx_sio_origin_t       *missing;      /* who has not answered yet */
+    ngx_sio_origin_t       *missing;      /* who has not answered; first of
+                                             all, who will not */
     ngx_uint_t              nmissing;     /* bound: live workers */
-    ngx_uint_t              own;          /* this worker has not */
+    ngx_uint_t              nfailed;
+    ngx_uint_t              own;          /* this worker has not yet */
 
     ngx_event_t             timer;
     ngx_event_t             done;         /* posted */
@@ -114,8 +116,11 @@ ngx_int_t ngx_sio_query_handle(ngx_sio_origin_t from, sio_in_t *in);
  * Around the application of an operation that may be a question: sets where
  * it collects; sends what was collected, or waits with it for sessions that
  * are on their way here.
+ *
+ * takes    replay: the question was applied here before, and op is for a
+ *          session that came since: what was answered already stays so
  */
-void ngx_sio_query_prepare(ngx_sio_op_t *op);
+void ngx_sio_query_prepare(ngx_sio_op_t *op, ngx_uint_t replay);
 void ngx_sio_query_applied(ngx_sio_op_t *op);
 
 /* A session that was on its way is here, or will not come. */

@@ -212,7 +212,7 @@ ngx_sio_relay_open(ngx_sio_relay_t *relay, ngx_sio_origin_t owner,
 }
 
 
-void
+ngx_int_t
 ngx_sio_relay_body(ngx_sio_relay_t *relay, sio_span_t body)
 {
     sio_out_t       o;
@@ -222,9 +222,7 @@ ngx_sio_relay_body(ngx_sio_relay_t *relay, sio_span_t body)
                           8 + 1 + (body.p ? body.n : sizeof(uint64_t)), &o);
 
     if (m == NULL) {
-        ngx_sio_relay_holder->answer(relay->data, NGX_SIO_ANSWER_EMPTY, 503,
-                                     sio_span_null);
-        return;
+        return NGX_ERROR;
     }
 
     sio_out_u64(&o, relay->node.key);
@@ -238,6 +236,8 @@ ngx_sio_relay_body(ngx_sio_relay_t *relay, sio_span_t body)
     }
 
     ngx_sio_bus_send(relay->owner, m);
+
+    return NGX_OK;
 }
 
 

@@ -135,8 +135,10 @@ ngx_int_t ngx_sio_relay_open(ngx_sio_relay_t *relay, ngx_sio_origin_t owner,
  * Passes the body of a POST on.
  *
  * takes    body: borrowed; with p NULL: its length only, it is too large
+ * returns  NGX_ERROR if it is too large for the bus (logged) or there is no
+ *          memory (counted): nothing was sent
  */
-void ngx_sio_relay_body(ngx_sio_relay_t *relay, sio_span_t body);
+ngx_int_t ngx_sio_relay_body(ngx_sio_relay_t *relay, sio_span_t body);
 
 /* The request has ended; status is that of its answer. */
 void ngx_sio_relay_finish(ngx_sio_relay_t *relay, ngx_uint_t aborted,

@@ -115,6 +115,10 @@ ngx_http_sio_handler(ngx_http_request_t *r)
         return ngx_http_sio_elsewhere(r, &sr, valid);
     }
 
+    if (sr.query.sid.n == 0 && ngx_sio_bus_ended()) {
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
     if (sr.upgrade) {
         return ngx_http_sio_upgrade(r, &sr, valid);
     }

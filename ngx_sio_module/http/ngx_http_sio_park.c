@@ -14,8 +14,7 @@ typedef struct {
     ngx_http_request_t       *request;
     ngx_http_handler_pt       handler;
     ngx_sio_bus_waiter_t      waiter;
-    ngx_event_t               timer;
-    ngx_uint_t                waits;
+    ngx_event_t               timer;          /* while it waits */
 } ngx_http_sio_parked_t;
 
 
@@ -44,7 +43,6 @@ ngx_http_sio_park(ngx_http_request_t *r, ngx_http_handler_pt handler)
 
     parked->request = r;
     parked->handler = handler;
-    parked->waits = 1;
     parked->waiter.handler = ngx_http_sio_unpark;
     parked->waiter.data = parked;
 
@@ -74,7 +72,6 @@ ngx_http_sio_unpark(void *data)
     r = parked->request;
     c = r->connection;
 
-    parked->waits = 0;
     ngx_del_timer(&parked->timer);
 
     r->read_event_handler = ngx_http_block_reading;
@@ -95,7 +92,6 @@ ngx_http_sio_parked_timeout(ngx_event_t *ev)
     r = parked->request;
     c = r->connection;
 
-    parked->waits = 0;
     ngx_sio_bus_forget(&parked->waiter);
 
     ngx_http_sio_log(NGX_LOG_ERR, r,
@@ -111,7 +107,7 @@ ngx_http_sio_parked_cleanup(void *data)
 {
     ngx_http_sio_parked_t *parked = data;
 
-    if (parked->waits) {
+    if (parked->timer.timer_set) {
         ngx_sio_bus_forget(&parked->waiter);
         ngx_del_timer(&parked->timer);
     }

@@ -196,6 +196,7 @@ void
 ngx_http_sio_polling_remote(ngx_sio_remote_t *remote,
     ngx_sio_poll_request_t *request, ngx_sio_session_t *s)
 {
+    ngx_int_t                rc;
     ngx_http_sio_poll_t     *poll;
     ngx_http_sio_poll_to_t   to;
 
@@ -205,25 +206,31 @@ ngx_http_sio_polling_remote(ngx_sio_remote_t *remote,
     switch (request->method) {
 
     case NGX_SIO_METHOD_GET:
-        (void) ngx_http_sio_polling_get(&to, s);
-        return;
+        rc = ngx_http_sio_polling_get(&to, s);
 
-    case NGX_SIO_METHOD_POST:
-        if (ngx_http_sio_polling_announce(&to, s, request->octets,
-                                          request->too_large
-                                          ? NGX_MAX_OFF_T_VALUE
-                                          : (off_t) request->length, &poll)
-            == NGX_DECLINED)
-        {
-            (void) ngx_http_sio_polling_too_large(poll, request->length);
+        if (rc == NGX_ERROR) {
+            rc = NGX_HTTP_SERVICE_UNAVAILABLE;       /* too large for the bus */
         }
 
-        return;
+        break;
+
+    case NGX_SIO_METHOD_POST:
+        rc = ngx_http_sio_polling_announce(&to, s, request->octets,
+                                           request->too_large
+                                           ? NGX_MAX_OFF_T_VALUE
+                                           : (off_t) request->length, &poll);
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_sio_polling_too_large(poll, request->length);
+        }
+
+        break;
 
     default:
-        (void) ngx_http_sio_polling_say(&to, NGX_SIO_ANSWER_EMPTY,
-                                        NGX_HTTP_INTERNAL_SERVER_ERROR);
+        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        break;
     }
+
+    ngx_http_sio_polling_finalize(&to, rc);
 }
 
 
@@ -768,7 +775,12 @@ ngx_http_sio_polling_finalize(ngx_http_sio_poll_to_t *to, ngx_int_t rc)
 {
     ngx_connection_t  *c;
 
-    if (to->request == NULL) {
+    if (to->remote) {
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            (void) ngx_http_sio_polling_say(to, NGX_SIO_ANSWER_EMPTY, rc);
+        }
+
         return;
     }
 

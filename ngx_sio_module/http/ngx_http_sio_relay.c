@@ -36,6 +36,8 @@ typedef struct {
 static void ngx_http_sio_relay_read(ngx_http_request_t *r);
 static void ngx_http_sio_relay_answer(void *data, ngx_sio_answer_e answer,
     ngx_uint_t value, sio_span_t body);
+static void ngx_http_sio_relay_refuse(ngx_http_sio_relayed_t *ctx,
+    ngx_uint_t status);
 static ngx_int_t ngx_http_sio_relay_send(ngx_http_sio_relayed_t *ctx,
     sio_span_t body);
 static void ngx_http_sio_relay_timeout(ngx_event_t *ev);
@@ -68,11 +70,32 @@ ngx_http_sio_relay_request(ngx_http_request_t *r, ngx_sio_origin_t owner,
 {
     off_t                     length;
     ngx_int_t                 rc;
+    ngx_uint_t                reading;
     ngx_http_cleanup_t       *cln;
     ngx_http_sio_relayed_t   *ctx;
     ngx_http_sio_loc_conf_t  *slcf;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
+
+    length = r->headers_in.content_length_n;
+
+    request->length = ngx_max(length, 0);
+    request->octets = ngx_http_sio_octet_stream(r);
+    request->too_large = (length > (off_t) slcf->core.max_payload);
+
+    reading = (request->method == NGX_SIO_METHOD_POST && !request->octets
+               && !request->too_large);
+
+    /* a request that nginx refuses for its body does not reach the owner */
+
+    if (!reading) {
+        r->expect_tested = 1;
+
+        rc = ngx_http_discard_request_body(r);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
 
     cln = ngx_http_cleanup_add(r, sizeof(ngx_http_sio_relayed_t));
     if (cln == NULL) {
@@ -88,12 +111,6 @@ ngx_http_sio_relay_request(ngx_http_request_t *r, ngx_sio_origin_t owner,
     ctx->timer.data = ctx;
     ctx->timer.log = r->connection->log;
 
-    length = r->headers_in.content_length_n;
-
-    request->length = ngx_max(length, 0);
-    request->octets = ngx_http_sio_octet_stream(r);
-    request->too_large = (length > (off_t) slcf->core.max_payload);
-
     if (ngx_sio_relay_open(&ctx->relay, owner, request, ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -106,23 +123,13 @@ ngx_http_sio_relay_request(ngx_http_request_t *r, ngx_sio_origin_t owner,
 
     ngx_http_set_ctx(r, ctx, ngx_http_sio_module);
 
-    if (request->method == NGX_SIO_METHOD_POST && !request->octets
-        && !request->too_large)
-    {
+    if (reading) {
         ctx->reading = 1;
         r->request_body_in_single_buf = 1;
 
         rc = ngx_http_read_client_request_body(r, ngx_http_sio_relay_read);
 
         return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
-    }
-
-    r->expect_tested = 1;
-
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
-        return rc;
     }
 
     if (ngx_http_sio_watch(r) != NGX_OK) {
@@ -157,7 +164,7 @@ ngx_http_sio_relay_read(ngx_http_request_t *r)
     rc = ngx_http_sio_gather_body(r, slcf->core.max_payload, &body);
 
     if (rc == NGX_ERROR || ngx_http_sio_watch(r) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        ngx_http_sio_relay_refuse(ctx, NGX_HTTP_INTERNAL_SERVER_ERROR);
         return;
     }
 
@@ -168,7 +175,22 @@ ngx_http_sio_relay_read(ngx_http_request_t *r)
         body.p = (u_char *) "";
     }
 
-    ngx_sio_relay_body(&ctx->relay, body);
+    if (ngx_sio_relay_body(&ctx->relay, body) != NGX_OK) {
+        ngx_http_sio_relay_refuse(ctx, NGX_HTTP_SERVICE_UNAVAILABLE);
+    }
+}
+
+
+/* the owner's answer will come too late, or not at all */
+
+static void
+ngx_http_sio_relay_refuse(ngx_http_sio_relayed_t *ctx, ngx_uint_t status)
+{
+    ctx->answered = 1;
+
+    ngx_del_timer(&ctx->timer);
+
+    ngx_http_finalize_request(ctx->request, status);
 }
 
 

@@ -17,6 +17,7 @@
  */
 
 #include "http/ngx_http_sio_websocket.h"
+#include "cluster/ngx_sio_bus.h"
 #include "core/ngx_sio_stats.h"
 #include "proto/sio_utf8.h"
 #include "proto/sio_ws.h"
@@ -1054,6 +1055,11 @@ ngx_http_sio_ws_settled(void *data, ngx_sio_session_t *s, ngx_uint_t failed)
 
     if (failed) {
         ngx_sio_session_close(s, NGX_SIO_TRANSPORT_ERROR);
+        return;
+    }
+
+    if (ngx_sio_bus_ended()) {
+        ngx_sio_session_close(s, NGX_SIO_SHUTTING_DOWN);
         return;
     }
 

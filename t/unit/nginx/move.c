@@ -153,6 +153,7 @@ static struct {
     ngx_uint_t         replayed;
     ngx_uint_t         floors;
     ngx_uint_t         gone;
+    ngx_uint_t         stray;         /* bytes of sessions nobody waits for */
     ngx_uint_t         failed;
     ngx_uint_t         deserted;
     ngx_uint_t         left;
@@ -788,6 +789,13 @@ io_install(ngx_sio_take_t *t, sio_in_t *in)
 
 
 static void
+io_stray(void *ctx, sio_in_t *in)
+{
+    world.stray += in->n;
+}
+
+
+static void
 io_replay(void *session, ngx_sio_origin_t origin, uint64_t number,
     ngx_sio_msg_t *m)
 {
@@ -879,6 +887,7 @@ static const ngx_sio_mover_io_t  io = {
     io_left,
     io_deserted,
     io_install,
+    io_stray,
     io_replay,
     io_settled,
     io_gone,
@@ -2349,7 +2358,8 @@ test_frames(void)
     memset(buf + 8, 0, 4);
     buf[0]++;
     ok(handle(a, b, NGX_SIO_MOVE_STATE, &o, o.n) == NGX_OK
-       && world.gone == 0, "a STATE of an unknown id is nothing");
+       && world.gone == 0 && world.stray == o.n - 12,
+       "a STATE of an unknown id is nobody's");
 
     buf[0]--;
     world.no_install = 1;
