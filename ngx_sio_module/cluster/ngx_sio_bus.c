@@ -12,6 +12,9 @@
  *     direction too.
  *   - Frames are handled while a stream is read, and nothing that a handler
  *     does reads another one: what needs that is posted.
+ *   - A session that moves sends through two streams.  AFTER holds the second
+ *     until the first is read as far as it was written when the session left.
+ *     What holds a stream was sent before, so that no two hold each other.
  *
  * Origin and number of each operation applied here go to the mover, which
  * knows what must wait for what.
@@ -43,6 +46,7 @@
 #define NGX_SIO_BUS_LATER      1000
 #define NGX_SIO_BUS_UNDECIDED  1000
 #define NGX_SIO_BUS_PATIENCE   100             /* with one that takes nothing */
+#define NGX_SIO_BUS_HOLD       200             /* of a stream, for another */
 #define NGX_SIO_BUS_FLUSH      5000            /* of one that is exiting */
 #define NGX_SIO_BUS_FAREWELL   5
 #define NGX_SIO_BUS_GRACE      10000           /* for new workers to come */
@@ -62,6 +66,11 @@ typedef struct {
     size_t               have;
     size_t               size;           /* bound: MAX_FRAME */
     ngx_uint_t           drained;        /* the last drain that met it */
+
+    ngx_sio_origin_t     after;          /* it is held until this one's */
+    uint64_t             number;         /* operation is applied; 0: it isn't */
+    ngx_sio_origin_t     late;           /* for this one it was, in vain */
+    ngx_event_t          hold;           /* timer */
 } ngx_sio_bus_in_t;
 
 
@@ -101,10 +110,12 @@ typedef struct {
     int                  nobody[2];      /* in its place, without directory */
     ngx_queue_t          peers;
     ngx_queue_t          ins;
+    ngx_uint_t           held;           /* of them */
     ngx_uint_t           drains;
     ngx_queue_t          waiters;
 
     ngx_event_t          flush;
+    ngx_event_t          release;        /* posted: what is held */
     ngx_event_t          later;          /* timer: to accept */
     ngx_event_t          greeting;       /* timer */
     ngx_event_t          exit;           /* timer: bytes that must leave */
@@ -114,6 +125,7 @@ typedef struct {
 
     ngx_msec_t           grace_until;
 
+    unsigned             draining:1;
     unsigned             listed:1;       /* all who were there are known */
     unsigned             ready:1;
     unsigned             exiting:1;
@@ -139,7 +151,16 @@ static ngx_int_t ngx_sio_bus_dispatch(ngx_sio_bus_in_t *in, u_char *p,
     size_t n);
 static ngx_int_t ngx_sio_bus_op(ngx_sio_peer_t *peer, u_char *frame,
     size_t n);
+static void ngx_sio_bus_not_valid(ngx_sio_bus_in_t *in);
 static void ngx_sio_bus_close_in(ngx_sio_bus_in_t *in);
+
+static ngx_int_t ngx_sio_bus_hold(ngx_sio_bus_in_t *in, sio_in_t *f);
+static ngx_uint_t ngx_sio_bus_lags(ngx_sio_origin_t origin, uint64_t number);
+static void ngx_sio_bus_progress(void);
+static void ngx_sio_bus_release_handler(ngx_event_t *ev);
+static void ngx_sio_bus_hold_timeout(ngx_event_t *ev);
+static ngx_int_t ngx_sio_bus_resume(ngx_sio_bus_in_t *in);
+static void ngx_sio_bus_unhold(ngx_sio_bus_in_t *in);
 
 static ngx_sio_peer_t *ngx_sio_bus_find(ngx_sio_origin_t origin);
 static void ngx_sio_bus_found(ngx_sio_origin_t origin);
@@ -212,6 +233,9 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
 
     bus->flush.handler = ngx_sio_bus_flush_handler;
     bus->flush.log = cycle->log;
+
+    bus->release.handler = ngx_sio_bus_release_handler;
+    bus->release.log = cycle->log;
 
     bus->later.handler = ngx_sio_bus_accept_later;
     bus->later.log = cycle->log;
@@ -478,8 +502,9 @@ ngx_sio_bus_drain(ngx_uint_t (*but)(ngx_sio_origin_t origin, void *data),
     ngx_sio_bus_accept_all(ngx_sio_bus.listening);
 
     ngx_sio_bus.drains++;
+    ngx_sio_bus.draining = 1;
 
-    /* reading one may close others */
+    /* reading one may close others; what the dead sent holds nobody up */
 
 again:
 
@@ -496,10 +521,16 @@ again:
         in->drained = ngx_sio_bus.drains;
 
         if (in->peer == NULL || !but(in->peer->origin, data)) {
-            (void) ngx_sio_bus_read(in, 1);
+
+            if (in->after == 0 || ngx_sio_bus_resume(in) == NGX_OK) {
+                (void) ngx_sio_bus_read(in, 1);
+            }
+
             goto again;
         }
     }
+
+    ngx_sio_bus.draining = 0;
 }
 
 
@@ -676,6 +707,10 @@ ngx_sio_bus_read(ngx_sio_bus_in_t *in, ngx_uint_t all)
 
     for (i = 0; /* void */ ; i++) {
 
+        if (in->after) {
+            return NGX_AGAIN;
+        }
+
         if (i && (all ? i == NGX_SIO_BUS_MAX_READS
                       : (i == NGX_SIO_BUS_READS || ngx_sio_session_worked())))
         {
@@ -728,7 +763,12 @@ ngx_sio_bus_read(ngx_sio_bus_in_t *in, ngx_uint_t all)
             rc = ngx_sio_bus_frames(in, p, p + n);
         }
 
-        if (rc == NGX_OK && !all && (size_t) n < size
+        if (rc != NGX_OK) {
+            ngx_sio_bus_not_valid(in);
+            return NGX_DONE;
+        }
+
+        if (!all && in->after == 0 && (size_t) n < size
             && !c->read->pending_eof)
         {
             /* there was no more; what comes now is another event */
@@ -736,20 +776,23 @@ ngx_sio_bus_read(ngx_sio_bus_in_t *in, ngx_uint_t all)
             c->read->ready = 0;
             return NGX_AGAIN;
         }
-
-        if (rc != NGX_OK) {
-            ngx_sio_count(bus_errors);
-            ngx_log_error(NGX_LOG_ERR, c->log, 0,
-                          "sio: another worker sent a frame that is not "
-                          "valid: its stream is closed");
-            ngx_sio_bus_close_in(in);
-            return NGX_DONE;
-        }
     }
 }
 
 
-/* handles whole frames and keeps what is left */
+static void
+ngx_sio_bus_not_valid(ngx_sio_bus_in_t *in)
+{
+    ngx_sio_count(bus_errors);
+    ngx_log_error(NGX_LOG_ERR, in->connection->log, 0,
+                  "sio: another worker sent a frame that is not valid: its "
+                  "stream is closed");
+
+    ngx_sio_bus_close_in(in);
+}
+
+
+/* handles whole frames, as far as it may, and keeps what is left */
 
 static ngx_int_t
 ngx_sio_bus_frames(ngx_sio_bus_in_t *in, u_char *p, u_char *last)
@@ -757,7 +800,7 @@ ngx_sio_bus_frames(ngx_sio_bus_in_t *in, u_char *p, u_char *last)
     size_t    n;
     sio_in_t  f;
 
-    while ((size_t) (last - p) >= NGX_SIO_BUS_HEADER) {
+    while ((size_t) (last - p) >= NGX_SIO_BUS_HEADER && in->after == 0) {
 
         f = sio_in((sio_span_t) { p, 4 });
         n = sio_in_u32(&f);
@@ -781,7 +824,7 @@ ngx_sio_bus_frames(ngx_sio_bus_in_t *in, u_char *p, u_char *last)
 }
 
 
-/* the rest of a frame is read behind its beginning */
+/* the rest of a frame is read behind its beginning; nothing, while held */
 
 static ngx_int_t
 ngx_sio_bus_keep(ngx_sio_bus_in_t *in, u_char *p, size_t have)
@@ -790,7 +833,10 @@ ngx_sio_bus_keep(ngx_sio_bus_in_t *in, u_char *p, size_t have)
 
     in->size = NGX_SIO_BUS_HEADER;
 
-    if (have >= NGX_SIO_BUS_HEADER) {
+    if (in->after) {
+        in->size = have;
+
+    } else if (have >= NGX_SIO_BUS_HEADER) {
         f = sio_in((sio_span_t) { p, 4 });
         in->size = 4 + sio_in_u32(&f);
     }
@@ -875,6 +921,9 @@ ngx_sio_bus_dispatch(ngx_sio_bus_in_t *in, u_char *p, size_t n)
     case NGX_SIO_FRAME_OP:
         return ngx_sio_bus_op(peer, p, n);
 
+    case NGX_SIO_FRAME_AFTER:
+        return ngx_sio_bus_hold(in, &f);
+
     case NGX_SIO_FRAME_PROBE:
     case NGX_SIO_FRAME_PROBED:
     case NGX_SIO_FRAME_ABANDON:
@@ -946,12 +995,213 @@ ngx_sio_bus_op(ngx_sio_peer_t *peer, u_char *frame, size_t n)
     ngx_sio_query_applied(&op);
 
     ngx_sio_move_applied(mv, peer->source, op.number, m);
+    ngx_sio_bus_progress();
 
     if (m) {
         ngx_sio_msg_unref(m);
     }
 
     return NGX_OK;
+}
+
+
+void
+ngx_sio_bus_after(ngx_sio_origin_t origin)
+{
+    sio_out_t          o;
+    ngx_queue_t       *q;
+    ngx_sio_msg_t     *m;
+    ngx_sio_peer_t    *peer;
+    ngx_sio_source_t  *source;
+
+    source = ngx_sio_move_source(ngx_sio_handover_mover(), origin);
+
+    if (source == NULL || source->applied == 0) {
+        return;
+    }
+
+    m = ngx_sio_bus_frame(NGX_SIO_FRAME_AFTER, 2 * sizeof(uint64_t), &o);
+
+    if (m == NULL) {
+        return;
+    }
+
+    sio_out_u64(&o, origin);
+    sio_out_u64(&o, source->applied);
+
+    for (q = ngx_queue_head(&ngx_sio_bus.peers);
+         q != ngx_queue_sentinel(&ngx_sio_bus.peers);
+         q = ngx_queue_next(q))
+    {
+        peer = ngx_queue_data(q, ngx_sio_peer_t, queue);
+
+        if (peer->origin != origin && !peer->refused) {
+            ngx_sio_bus_push(peer, m);
+        }
+    }
+
+    ngx_sio_msg_unref(m);
+}
+
+
+/* one that was waited for in vain is not again, until it has caught up */
+
+static ngx_int_t
+ngx_sio_bus_hold(ngx_sio_bus_in_t *in, sio_in_t *f)
+{
+    uint64_t          number;
+    ngx_sio_origin_t  origin;
+
+    origin = sio_in_u64(f);
+    number = sio_in_u64(f);
+
+    if (f->bad || origin == 0) {
+        return NGX_ERROR;
+    }
+
+    if (!ngx_sio_bus_lags(origin, number)) {
+
+        if (in->late == origin) {
+            in->late = 0;
+        }
+
+        return NGX_OK;
+    }
+
+    if (in->late == origin || ngx_sio_bus.draining) {
+        return NGX_OK;
+    }
+
+    in->after = origin;
+    in->number = number;
+
+    in->hold.handler = ngx_sio_bus_hold_timeout;
+    in->hold.data = in;
+    in->hold.log = in->connection->log;
+    in->hold.cancelable = 1;
+
+    ngx_add_timer(&in->hold, NGX_SIO_BUS_HOLD);
+
+    ngx_sio_bus.held++;
+
+    return NGX_OK;
+}
+
+
+/* of an origin that is unknown or has ended nothing more will come */
+
+static ngx_uint_t
+ngx_sio_bus_lags(ngx_sio_origin_t origin, uint64_t number)
+{
+    ngx_sio_source_t  *source;
+
+    source = ngx_sio_move_source(ngx_sio_handover_mover(), origin);
+
+    return source && source->state != NGX_SIO_SOURCE_ENDED
+           && source->applied < number;
+}
+
+
+/* an origin has come further, or has ended */
+
+static void
+ngx_sio_bus_progress(void)
+{
+    if (ngx_sio_bus.held && !ngx_sio_bus.release.posted) {
+        ngx_post_event(&ngx_sio_bus.release, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_sio_bus_release_handler(ngx_event_t *ev)
+{
+    ngx_queue_t       *q;
+    ngx_sio_bus_in_t  *in;
+
+    /* reading one may close others */
+
+again:
+
+    for (q = ngx_queue_head(&ngx_sio_bus.ins);
+         q != ngx_queue_sentinel(&ngx_sio_bus.ins);
+         q = ngx_queue_next(q))
+    {
+        in = ngx_queue_data(q, ngx_sio_bus_in_t, queue);
+
+        if (in->after && !ngx_sio_bus_lags(in->after, in->number)) {
+            (void) ngx_sio_bus_resume(in);
+            goto again;
+        }
+    }
+}
+
+
+static void
+ngx_sio_bus_hold_timeout(ngx_event_t *ev)
+{
+    ngx_sio_bus_in_t  *in;
+
+    in = ev->data;
+
+    ngx_log_error(NGX_LOG_WARN, ev->log, 0,
+                  "sio: what sessions send that came from worker %ui waits no "
+                  "longer for what they sent from there",
+                  ngx_sio_origin_slot(in->after));
+
+    in->late = in->after;
+
+    (void) ngx_sio_bus_resume(in);
+}
+
+
+/* NGX_OK, or NGX_DONE: in is gone */
+
+static ngx_int_t
+ngx_sio_bus_resume(ngx_sio_bus_in_t *in)
+{
+    u_char     *p;
+    ngx_int_t   rc;
+
+    ngx_sio_bus_unhold(in);
+
+    p = in->partial;
+
+    if (p) {
+        in->partial = NULL;
+
+        rc = ngx_sio_bus_frames(in, p, p + in->have);
+
+        ngx_free(p);
+
+        if (rc != NGX_OK) {
+            ngx_sio_bus_not_valid(in);
+            return NGX_DONE;
+        }
+    }
+
+    if (in->after == 0) {
+        in->connection->read->ready = 1;
+        ngx_post_event(in->connection->read, &ngx_posted_events);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_sio_bus_unhold(ngx_sio_bus_in_t *in)
+{
+    if (in->after == 0) {
+        return;
+    }
+
+    in->after = 0;
+    ngx_sio_bus.held--;
+
+    if (in->hold.timer_set) {
+        ngx_del_timer(&in->hold);
+    }
 }
 
 
@@ -962,6 +1212,7 @@ ngx_sio_bus_close_in(ngx_sio_bus_in_t *in)
 
     peer = in->peer;
 
+    ngx_sio_bus_unhold(in);
     ngx_queue_remove(&in->queue);
     ngx_close_connection(in->connection);
 
@@ -1117,6 +1368,8 @@ ngx_sio_bus_hello(ngx_sio_bus_in_t *in, sio_in_t *f)
         ngx_add_timer(&peer->timer, NGX_SIO_BUS_LATER);
         return NGX_ERROR;
     }
+
+    ngx_sio_bus_progress();
 
     in->peer = peer;
     peer->in = in;
@@ -1356,6 +1609,7 @@ ngx_sio_bus_peer_timer(ngx_event_t *ev)
     peer->lost = 0;
     ngx_sio_bus_missed(peer);
     ngx_sio_move_end(ngx_sio_handover_mover(), peer->source);
+    ngx_sio_bus_progress();
     peer->source = NULL;
 }
 
@@ -1471,6 +1725,7 @@ ngx_sio_bus_dead(ngx_sio_peer_t *peer)
 
     if (peer->source) {
         ngx_sio_move_end(ngx_sio_handover_mover(), peer->source);
+        ngx_sio_bus_progress();
     }
 
     ngx_queue_remove(&peer->queue);

@@ -19,6 +19,7 @@ typedef enum {
     NGX_SIO_FRAME_EXITING,         /* no new session will be here */
     NGX_SIO_FRAME_GOODBYE,         /* all are exiting: sessions end now */
     NGX_SIO_FRAME_OP,              /* a numbered operation */
+    NGX_SIO_FRAME_AFTER,           /* read on when that of another is applied */
 
     NGX_SIO_FRAME_PROBE,           /* an upgrade: of the taker */
     NGX_SIO_FRAME_PROBED,
@@ -131,6 +132,12 @@ void ngx_sio_bus_send(ngx_sio_origin_t to, ngx_sio_msg_t *m);
  * may      as ngx_sio_op_apply; let sessions leave this worker
  */
 ngx_int_t ngx_sio_bus_publish(ngx_sio_op_t *op);
+
+/*
+ * A session comes from another worker: what it sends from here on is not to
+ * overtake, on its way to a third one, what it sent from there.
+ */
+void ngx_sio_bus_after(ngx_sio_origin_t origin);
 
 /*
  * Decodes a numbered operation's frame, as the move's log keeps it.

@@ -916,6 +916,9 @@ ngx_sio_handover_io_install(ngx_sio_take_t *t, sio_in_t *in)
 
     state = *in;
     h = t->data;
+
+    ngx_sio_bus_after(t->owner);
+
     h->session = h->taker->install(h->data, in);
 
     if (h->session) {
