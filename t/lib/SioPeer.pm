@@ -116,7 +116,7 @@ sub closed {
 
 
 # The next frame of that type from the worker in a slot: its body; undef if
-# none comes.  Frames of other types are passed over.
+# none comes.  Others are kept.
 
 sub hear {
     my ($self, $type, $slot, $seconds) = @_;
@@ -124,9 +124,11 @@ sub hear {
     my $end = time + ($seconds // 5) * SioTest::slow();
 
     while (1) {
-        while (my $f = shift @{$self->{heard}}) {
-            return $f->{body}
-                if $f->{type} eq $type && $f->{from} == $slot;
+        my $heard = $self->{heard};
+
+        for my $i (0 .. $#$heard) {
+            return (splice @$heard, $i, 1)->{body}
+                if $heard->[$i]{type} eq $type && $heard->[$i]{from} == $slot;
         }
 
         my $left = $end - time;
