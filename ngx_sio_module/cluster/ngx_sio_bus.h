@@ -9,37 +9,8 @@
 #include "core/ngx_sio.h"
 #include "core/ngx_sio_msg.h"
 #include "core/ngx_sio_op.h"
-#include "proto/sio_wire.h"
-
-
-typedef enum {
-    NGX_SIO_FRAME_HELLO = 0,       /* first one: version, origin, number */
-    NGX_SIO_FRAME_GREETED,         /* your HELLO was read */
-    NGX_SIO_FRAME_AGAIN,           /* your stream broke off: begin another */
-    NGX_SIO_FRAME_EXITING,         /* no new session will be here */
-    NGX_SIO_FRAME_GOODBYE,         /* all are exiting: sessions end now */
-    NGX_SIO_FRAME_OP,              /* a numbered operation */
-    NGX_SIO_FRAME_AFTER,           /* read on when that of another is applied */
-
-    NGX_SIO_FRAME_PROBE,           /* an upgrade: of the taker */
-    NGX_SIO_FRAME_PROBED,
-    NGX_SIO_FRAME_ABANDON,
-    NGX_SIO_FRAME_TAKE,
-    NGX_SIO_FRAME_CONSENT,         /* of the owner */
-    NGX_SIO_FRAME_STATE,
-    NGX_SIO_FRAME_GONE,
-    NGX_SIO_FRAME_ENDED,           /* a session that had moved has ended */
-
-    NGX_SIO_FRAME_REQUEST,         /* a polling request: of who holds it */
-    NGX_SIO_FRAME_BODY,
-    NGX_SIO_FRAME_FINISHED,
-    NGX_SIO_FRAME_RELEASE,
-    NGX_SIO_FRAME_ANSWER,          /* of the session's owner */
-
-    NGX_SIO_FRAME_REPLY,           /* to a question */
-
-    NGX_SIO_FRAME_N
-} ngx_sio_frame_e;
+#include "cluster/ngx_sio_frame.h"
+#include "cluster/ngx_sio_stream.h"
 
 
 /* what waits until the bus is ready, or for who knows what */
@@ -98,18 +69,6 @@ void ngx_sio_bus_each(void (*f)(ngx_sio_origin_t origin, void *data),
 void ngx_sio_bus_drain(ngx_uint_t (*but)(ngx_sio_origin_t origin, void *data),
     void *data);
 
-/* The largest frame that can be sent. */
-size_t ngx_sio_bus_limit(void);
-
-/*
- * Makes a frame with room for n bytes, which the caller writes to o.
- *
- * owns     the result carries one reference, the caller's
- * returns  NULL if it is too large (logged) or there is no memory (counted)
- */
-ngx_sio_msg_t *ngx_sio_bus_frame(ngx_sio_frame_e type, size_t n,
-    sio_out_t *o);
-
 /*
  * Sends a frame to one worker; it leaves at the end of the turn.  To one that
  * is gone nothing is sent: whoever waits for an answer hears of that by
@@ -139,21 +98,34 @@ ngx_int_t ngx_sio_bus_publish(ngx_sio_op_t *op);
  */
 void ngx_sio_bus_after(ngx_sio_origin_t origin);
 
-/*
- * Decodes a numbered operation's frame, as the move's log keeps it.
- *
- * takes    m: borrowed by op
- * returns  NGX_DECLINED if it is of an app that is not known here; NGX_ERROR
- *          if it is not valid or there is no memory (counted); op borrows
- *          memory that the next call uses again
- */
-ngx_int_t ngx_sio_bus_decode(ngx_sio_msg_t *m, ngx_sio_op_t *op);
+/* Sends EXITING or GOODBYE to all. */
+void ngx_sio_bus_tell(ngx_sio_frame_e type);
+
+/* Requests wait no longer: this worker is as ready as it will be. */
+void ngx_sio_bus_set_ready(void);
+
+/* Tells if there is another worker that is not exiting. */
+ngx_uint_t ngx_sio_bus_stays(void);
+
 
 /*
- * Tells if this worker has said goodbye: its sessions have ended, and there
- * are to be no others.
+ * The streams: a whole frame has come.
+ *
+ * takes    frame: n bytes with its header, borrowed
+ * returns  NGX_ERROR if it is not valid: its stream is to be closed
+ * may      all that an operation or a frame of the move, the relay or a
+ *          question may; close other streams
  */
-ngx_uint_t ngx_sio_bus_ended(void);
+ngx_int_t ngx_sio_bus_handle(ngx_sio_stream_in_t *in, u_char *frame,
+    size_t n);
+
+/*
+ * The streams: what a peer sends has ended, or what it is sent.
+ *
+ * may      free the peer; close all sessions
+ */
+void ngx_sio_bus_in_ended(ngx_sio_peer_t *peer);
+void ngx_sio_bus_out_ended(ngx_sio_peer_t *peer);
 
 
 #endif /* NGX_SIO_BUS_H */

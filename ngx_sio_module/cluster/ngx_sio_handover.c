@@ -300,7 +300,7 @@ ngx_sio_handover_send(ngx_sio_origin_t to, ngx_sio_frame_e type, uint64_t id)
     sio_out_t       o;
     ngx_sio_msg_t  *m;
 
-    m = ngx_sio_bus_frame(type, sizeof(uint64_t), &o);
+    m = ngx_sio_frame(type, sizeof(uint64_t), &o);
 
     if (m) {
         sio_out_u64(&o, id);
@@ -322,7 +322,7 @@ ngx_sio_handover_probe(ngx_sio_origin_t owner, ngx_sio_probe_t *probe,
 
     n = sizeof(uint64_t) + 1 + 4 + probe->app_name.n + 4 + probe->sid.n;
 
-    m = ngx_sio_bus_frame(NGX_SIO_FRAME_PROBE, n, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_PROBE, n, &o);
     if (m == NULL) {
         return NULL;
     }
@@ -482,7 +482,7 @@ ngx_sio_handover_asked(ngx_sio_origin_t from, sio_in_t *in)
         consent = NGX_SIO_CONSENT_REFUSE;
     }
 
-    m = ngx_sio_bus_frame(NGX_SIO_FRAME_CONSENT, sizeof(uint64_t) + 2, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_CONSENT, sizeof(uint64_t) + 2, &o);
 
     if (m) {
         sio_out_u64(&o, id);
@@ -727,7 +727,7 @@ ngx_sio_handover_tell_end(sio_span_t sid)
         return;
     }
 
-    m = ngx_sio_bus_frame(NGX_SIO_FRAME_ENDED, NGX_SIO_SID_LEN, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_ENDED, NGX_SIO_SID_LEN, &o);
 
     if (m) {
         sio_out_bytes(&o, sid.p, NGX_SIO_SID_LEN);
@@ -758,9 +758,9 @@ static ngx_sio_msg_t *
 ngx_sio_handover_io_frame(void *ctx, ngx_sio_move_frame_e type, size_t n,
     sio_out_t *o)
 {
-    return ngx_sio_bus_frame(type == NGX_SIO_MOVE_TAKE ? NGX_SIO_FRAME_TAKE
-                                                       : NGX_SIO_FRAME_STATE,
-                             n, o);
+    return ngx_sio_frame(type == NGX_SIO_MOVE_TAKE ? NGX_SIO_FRAME_TAKE
+                                                   : NGX_SIO_FRAME_STATE,
+                         n, o);
 }
 
 
@@ -952,7 +952,7 @@ ngx_sio_handover_io_replay(void *session, ngx_sio_origin_t origin,
 {
     ngx_sio_op_t  op;
 
-    if (ngx_sio_bus_decode(m, &op) != NGX_OK) {
+    if (ngx_sio_frame_decode_op(m, &op) != NGX_OK) {
         return;
     }
 

@@ -625,7 +625,7 @@ ngx_sio_query_grow(ngx_sio_collector_t *c, size_t n)
     size_t   size;
     u_char  *p;
 
-    if (c->len + n + NGX_SIO_QUERY_OVERHEAD > ngx_sio_bus_limit()) {
+    if (c->len + n + NGX_SIO_QUERY_OVERHEAD > ngx_sio_frame_limit()) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "sio: the answer to a question has more than %uz "
                       "bytes, limited by \"sio_bus_buffer\"", c->len);
@@ -710,7 +710,7 @@ ngx_sio_query_reply(ngx_sio_collector_t *c)
         c->len = 0;
     }
 
-    m = ngx_sio_bus_frame(NGX_SIO_FRAME_REPLY, 8 + 1 + c->len, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_REPLY, 8 + 1 + c->len, &o);
 
     if (m) {
         sio_out_u64(&o, c->id);

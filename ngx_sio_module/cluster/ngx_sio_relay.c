@@ -180,7 +180,7 @@ ngx_sio_relay_open(ngx_sio_relay_t *relay, ngx_sio_origin_t owner,
 
     n = 8 + 2 + 8 + 4 + request->app_name.n + 4 + request->sid.n;
 
-    m = ngx_sio_bus_frame(NGX_SIO_FRAME_REQUEST, n, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_REQUEST, n, &o);
     if (m == NULL) {
         return NGX_ERROR;
     }
@@ -218,8 +218,8 @@ ngx_sio_relay_body(ngx_sio_relay_t *relay, sio_span_t body)
     sio_out_t       o;
     ngx_sio_msg_t  *m;
 
-    m = ngx_sio_bus_frame(NGX_SIO_FRAME_BODY,
-                          8 + 1 + (body.p ? body.n : sizeof(uint64_t)), &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_BODY,
+                      8 + 1 + (body.p ? body.n : sizeof(uint64_t)), &o);
 
     if (m == NULL) {
         return NGX_ERROR;
@@ -254,7 +254,7 @@ ngx_sio_relay_finish(ngx_sio_relay_t *relay, ngx_uint_t aborted,
     ngx_rbtree_delete(&ngx_sio_relays, &relay->node);
     ngx_sio_uncount(relays_held);
 
-    m = ngx_sio_bus_frame(NGX_SIO_FRAME_FINISHED, 8 + 1 + 2, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_FINISHED, 8 + 1 + 2, &o);
 
     if (m) {
         sio_out_u64(&o, id);
@@ -284,7 +284,7 @@ ngx_sio_relay_release(void)
             continue;
         }
 
-        m = ngx_sio_bus_frame(NGX_SIO_FRAME_RELEASE, sizeof(uint64_t), &o);
+        m = ngx_sio_frame(NGX_SIO_FRAME_RELEASE, sizeof(uint64_t), &o);
 
         if (m) {
             sio_out_u64(&o, node->key);
@@ -460,7 +460,7 @@ ngx_sio_relay_answer(ngx_sio_remote_t *remote, ngx_sio_answer_e answer,
     sio_out_t       o;
     ngx_sio_msg_t  *m;
 
-    m = ngx_sio_bus_frame(NGX_SIO_FRAME_ANSWER, 8 + 1 + 2 + n, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_ANSWER, 8 + 1 + 2 + n, &o);
 
     if (m == NULL) {
         return NULL;

@@ -11,6 +11,7 @@
 #include "http/ngx_http_sio_relay.h"
 #include "http/ngx_http_sio_websocket.h"
 #include "cluster/ngx_sio_bus.h"
+#include "cluster/ngx_sio_exit.h"
 #include "cluster/ngx_sio_handover.h"
 #include "core/ngx_sio_nsp.h"
 #include "core/ngx_sio_stats.h"
@@ -115,7 +116,7 @@ ngx_http_sio_handler(ngx_http_request_t *r)
         return ngx_http_sio_elsewhere(r, &sr, valid);
     }
 
-    if (sr.query.sid.n == 0 && ngx_sio_bus_ended()) {
+    if (sr.query.sid.n == 0 && ngx_sio_exit_ended()) {
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 

@@ -17,7 +17,7 @@
  */
 
 #include "http/ngx_http_sio_websocket.h"
-#include "cluster/ngx_sio_bus.h"
+#include "cluster/ngx_sio_exit.h"
 #include "core/ngx_sio_stats.h"
 #include "proto/sio_utf8.h"
 #include "proto/sio_ws.h"
@@ -1058,7 +1058,7 @@ ngx_http_sio_ws_settled(void *data, ngx_sio_session_t *s, ngx_uint_t failed)
         return;
     }
 
-    if (ngx_sio_bus_ended()) {
+    if (ngx_sio_exit_ended()) {
         ngx_sio_session_close(s, NGX_SIO_SHUTTING_DOWN);
         return;
     }

@@ -15,14 +15,16 @@ use Time::HiRes qw(time);
 
 use SioTest;
 
-our $VERSION_OF_BUS = 1;
+our ($VERSION_OF_BUS) =
+    SioTest::read_file('ngx_sio_module/cluster/ngx_sio_bus.c')
+        =~ /#define NGX_SIO_BUS_VERSION +(\d+)/;
 
 
 # The types of frames, by name.
 
 our %TYPE;
 {
-    my ($enum) = SioTest::read_file('ngx_sio_module/cluster/ngx_sio_bus.h')
+    my ($enum) = SioTest::read_file('ngx_sio_module/cluster/ngx_sio_frame.h')
                      =~ /typedef enum \{(.*?)\}/s;
     my @names = $enum =~ /NGX_SIO_FRAME_(\w+)/g;
 
