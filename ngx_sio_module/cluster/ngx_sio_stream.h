@@ -64,7 +64,7 @@ void ngx_sio_stream_accept(ngx_connection_t *lc);
  * Reads to their end all streams but those of origins for which but returns
  * 1, and those of nobody yet.
  *
- * may      as ngx_sio_bus_frame; close streams
+ * may      as ngx_sio_bus_handle; close streams
  */
 void ngx_sio_stream_drain(ngx_uint_t (*but)(ngx_sio_origin_t origin,
     void *data), void *data);
