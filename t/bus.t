@@ -10,7 +10,7 @@ my $slow = SioTest::slow();
 my ($t, @slots);
 
 
-# Two workers, and where they are.
+# Two workers, and the slots that they are in.
 
 sub start {
     $t = SioCluster->new(workers => 2, location =>
@@ -73,6 +73,36 @@ subtest 'a worker of another version' => sub {
 };
 
 
+# A request for a session of one that has not greeted waits for that.
+
+subtest 'a session with a worker of another version' => sub {
+    start();
+
+    my $peer = SioPeer->new($t);
+
+    $t->reload;
+    $t->wait_for(sub {
+        2 == (() = $t->log =~ /worker $peer->{slot} did not answer/g);
+    }, 'there is a worker that has not greeted');
+
+    my ($pid) = $t->worker_pids;
+    my %slot = $t->slots;
+
+    $t->begin_on($pid, GET => '/socket.io/?EIO=4&transport=polling&sid='
+                              . $peer->sid);
+    is($t->status_on($pid)->{requests}, 0, 'a request of its session waits');
+
+    my $start = time;
+
+    $peer->greet($slot{$pid}, version => 9);
+    like($t->finish_on($pid)->body, qr/Session ID unknown/, 'in vain');
+    cmp_ok(time - $start, '<', 5, 'but not for long');
+
+    $peer->die;
+    stopped();
+};
+
+
 my @hello_and = (
     ['a frame of no length', pack 'Vx', 0],
     ['one of 4 GB', pack 'Vx', 0xffffffff],
@@ -81,7 +111,7 @@ my @hello_and = (
     ['an operation too early', SioPeer::frame(OP => pack 'Q<', 2)],
     ['AFTER of nobody', SioPeer::frame(AFTER => pack 'Q<Q<', 0, 1)],
     map { ["a short $_", SioPeer::frame($_ => '')] }
-        qw(OP AFTER EXITING PROBE PROBED ABANDON TAKE CONSENT STATE GONE ENDED
+        qw(GREETED AGAIN OP AFTER EXITING PROBE PROBED ABANDON TAKE CONSENT STATE GONE ENDED
            REQUEST BODY FINISHED RELEASE ANSWER REPLY),
 );
 
@@ -89,15 +119,16 @@ subtest 'streams that are not valid' => sub {
     start();
 
     my $peer = SioPeer->new($t);
-    my $own = pack 'VQ<Q<', $SioPeer::VERSION_OF_BUS, 0, 0;
     my %hello = (
         'no greeting'         => SioPeer::frame(OP => pack 'Q<', 1),
-        'a short greeting'    => SioPeer::frame(HELLO => substr $own, 0, 19),
+        'a short greeting'    => SioPeer::frame(HELLO => 'x' x 11),
         "nobody's greeting"   => $peer->hello(origin => 0),
     );
 
     $hello{'a greeting that goes on'} = SioPeer::frame(
-        HELLO => pack 'VQ<Q<C', $SioPeer::VERSION_OF_BUS, $peer->origin, 0, 0);
+        HELLO => pack 'VQ<Q<VC', $SioPeer::VERSION_OF_BUS, $peer->origin, 0, 1, 0);
+    $hello{'a greeting cut short'} = SioPeer::frame(
+        HELLO => pack 'VQ<Q<', $SioPeer::VERSION_OF_BUS, $peer->origin, 0);
 
     for my $name (sort keys %hello) {
         my $stream = $peer->open($slots[0]);
@@ -117,22 +148,50 @@ subtest 'streams that are not valid' => sub {
         my ($name, $frame) = @$case;
         my $ws = $t->websocket(($t->worker_pids)[0]);
         my $peer = SioPeer->new($t);
-        my $stream = $peer->greet($slots[0]);
+        my $stream = $peer->greet($slots[0], stream => 7);
 
-        defined $peer->hear(GREETED => $slots[0]) or fail("$name: a greeting");
+        is($peer->hear(GREETED => $slots[0]), pack('V', 7), "$name: greeted");
         syswrite $stream, $frame // $peer->hello;
         ok(SioPeer::closed($stream), $name);
         is($t->status->{bus_errors}, ++$errors, "$name: bus_errors");
 
         # That worker lives, and what it said is not known any more.
 
-        ok(defined $peer->hear(AGAIN => $slots[0]),
+        is($peer->hear(AGAIN => $slots[0]), pack('V', 7),
            "$name: another stream is asked for");
         $peer->greet($slots[0]) if defined $frame;
         ok($ws->closes, "$name: sessions are closed");
     }
 
     alone('they are forgotten');
+    stopped();
+};
+
+
+# One may be asked for another stream when it has opened that already.
+
+subtest 'a late AGAIN' => sub {
+    start();
+
+    my $peer = SioPeer->new($t);
+    my $stream = $peer->greet($slots[0]);
+    my $first = unpack 'x20V', $peer->hear(HELLO => $slots[0]) // '';
+
+    ok($first, 'a stream');
+    syswrite $stream, SioPeer::frame(GREETED => pack 'V', $first)
+                      . SioPeer::frame(AGAIN => pack 'V', $first);
+
+    my $second = unpack 'x20V', $peer->hear(HELLO => $slots[0]) // '';
+
+    is($second, $first + 1, 'another one');
+    syswrite $stream, SioPeer::frame(AGAIN => pack 'V', $first);
+    ok(!defined $peer->hear(HELLO => $slots[0], 0.1), 'that one is kept');
+    syswrite $stream, SioPeer::frame(AGAIN => pack 'V', $second);
+    is(unpack('x20V', $peer->hear(HELLO => $slots[0]) // ''), $second + 1,
+       'until it is lost too');
+
+    $peer->die;
+    alone('and all are forgotten');
     stopped();
 };
 
@@ -167,7 +226,7 @@ subtest 'a worker that never greets' => sub {
 # timeout.
 
 subtest 'a session that comes too late' => sub {
-    start();
+    start(location => 'sio; sio_on * reply; sio_upgrade_timeout 300ms;');
 
     my $peer = SioPeer->new($t);
     my ($slot, $other) = @slots;
@@ -185,7 +244,17 @@ subtest 'a session that comes too late' => sub {
     is(($ws->ask('2probe'))[0], '3probe', 'is probed');
     $ws->text('5');
     ok(defined $peer->hear(TAKE => $slot), 'the session is asked for');
-    ok(defined $peer->hear(ABANDON => $slot, 10), 'not for ever');
+
+    # A question waits for the session with the worker, but no longer.
+
+    my $partial = $t->status->{questions_partial};
+
+    $t->begin_api($pid, { op => 'count' });
+    ok(defined $peer->hear(OP => $slot), 'a question');
+    syswrite $streams[0], SioPeer::frame(REPLY => pack 'Q<CQ<', 1, 0, 0);
+    is($t->finish_api($pid)->{count}, 0, 'is answered in time');
+    is($t->status->{questions_partial}, $partial, 'as a whole,');
+    ok(defined $peer->hear(ABANDON => $slot), 'when it is waited for no more');
 
     syswrite $streams[0], SioPeer::frame(STATE => pack 'Q<Va*', $id, 0,
                               SioPeer::string('somewhere') . $peer->sid);

@@ -37,7 +37,7 @@ sub moved {
     $t->request_on($from, GET => '/pid');
     $t->stop_worker($third);
 
-    $blob->text('42["blob","' . 'x' x 10_000 . '"]') for 1 .. 600;
+    $blob->text('42["blob","' . 'x' x 10_000 . '"]') for 1 .. 300;
     ok($blob->alive, 'much is sent to the third worker');
 
     $t->request_on($from, POST => $s->url, body => '42["say",1]');

@@ -35,8 +35,11 @@
 #define NGX_SIO_BUS_RETRY      20
 #define NGX_SIO_BUS_LATER      1000
 #define NGX_SIO_BUS_UNDECIDED  1000
-#define NGX_SIO_BUS_PATIENCE   100             /* with one that takes nothing */
 #define NGX_SIO_BUS_RESERVE    64              /* connections */
+
+/* with one that takes nothing: it may hold our stream for another one */
+
+#define NGX_SIO_BUS_PATIENCE   (2 * NGX_SIO_STREAM_HOLD)
 
 
 struct ngx_sio_peer_s {
@@ -45,7 +48,9 @@ struct ngx_sio_peer_s {
     ngx_sio_source_t      *source;       /* NULL before its HELLO */
 
     ngx_sio_stream_in_t   *in;
+    uint32_t               in_stream;    /* which of its streams, from 1 */
     ngx_sio_stream_out_t   out;
+    uint32_t               out_stream;   /* which of ours was the last */
 
     ngx_event_t            timer;        /* to connect again, to decide */
     ngx_msec_t             decide_at;
@@ -406,6 +411,7 @@ ngx_int_t
 ngx_sio_bus_handle(ngx_sio_stream_in_t *in, u_char *p, size_t n)
 {
     sio_in_t          f;
+    uint32_t          stream;
     ngx_sio_peer_t   *peer;
     ngx_sio_frame_e   type;
 
@@ -431,6 +437,10 @@ ngx_sio_bus_handle(ngx_sio_stream_in_t *in, u_char *p, size_t n)
     switch (type) {
 
     case NGX_SIO_FRAME_GREETED:
+        if (sio_in_u32(&f) != peer->out_stream) {
+            return f.bad ? NGX_ERROR : NGX_OK;
+        }
+
         peer->greeted = 1;
         peer->tries = 0;
 
@@ -446,6 +456,14 @@ ngx_sio_bus_handle(ngx_sio_stream_in_t *in, u_char *p, size_t n)
         return NGX_OK;
 
     case NGX_SIO_FRAME_AGAIN:
+        stream = sio_in_u32(&f);
+
+        /* there may be another one, on its way there */
+
+        if (f.bad || (peer->out.connection && stream != peer->out_stream)) {
+            return f.bad ? NGX_ERROR : NGX_OK;
+        }
+
         ngx_sio_bus_break(peer);
         ngx_sio_bus_connect(peer);
         return NGX_OK;
@@ -659,17 +677,19 @@ ngx_sio_bus_peer(ngx_sio_origin_t origin)
 static ngx_int_t
 ngx_sio_bus_hello(ngx_sio_stream_in_t *in, sio_in_t *f)
 {
-    uint32_t           version;
+    uint32_t           version, stream;
     uint64_t           number;
     ngx_sio_peer_t    *peer;
     ngx_sio_origin_t   origin;
 
     number = 0;
+    stream = 0;
     version = sio_in_u32(f);
     origin = sio_in_u64(f);
 
     if (version == NGX_SIO_BUS_VERSION) {
         number = sio_in_u64(f);
+        stream = sio_in_u32(f);
         f->bad |= (f->n != 0);
     }
 
@@ -711,6 +731,7 @@ ngx_sio_bus_hello(ngx_sio_stream_in_t *in, sio_in_t *f)
 
         peer->refused = 1;
         ngx_sio_bus_check_ready();
+        ngx_sio_bus_call_waiters();
         return NGX_OK;
     }
 
@@ -735,6 +756,7 @@ ngx_sio_bus_hello(ngx_sio_stream_in_t *in, sio_in_t *f)
     in->origin = origin;
     in->peer = peer;
     peer->in = in;
+    peer->in_stream = stream;
 
     if (peer->timer.timer_set) {
         ngx_del_timer(&peer->timer);
@@ -796,15 +818,20 @@ ngx_sio_bus_connect(ngx_sio_peer_t *peer)
     }
 
     peer->greeted = 0;
+    peer->out_stream++;
 
-    m = ngx_sio_frame(NGX_SIO_FRAME_HELLO, 20, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_HELLO, 24, &o);
+
     if (m == NULL) {
+        ngx_sio_stream_close_out(&peer->out);
+        ngx_sio_bus_retry(peer);
         return;
     }
 
     sio_out_u32(&o, NGX_SIO_BUS_VERSION);
     sio_out_u64(&o, ngx_sio_bus.self);
     sio_out_u64(&o, ngx_sio_bus.number);
+    sio_out_u32(&o, peer->out_stream);
 
     ngx_sio_bus_push(peer, m);
     ngx_sio_msg_unref(m);
@@ -1170,19 +1197,34 @@ ngx_sio_bus_push(ngx_sio_peer_t *peer, ngx_sio_msg_t *m)
 static void
 ngx_sio_bus_push_simple(ngx_sio_peer_t *peer, ngx_sio_frame_e type)
 {
+    size_t          n;
     sio_out_t       o;
     ngx_sio_msg_t  *m;
 
-    m = ngx_sio_frame(type, type == NGX_SIO_FRAME_EXITING, &o);
+    n = (type == NGX_SIO_FRAME_GOODBYE) ? 0
+        : (type == NGX_SIO_FRAME_EXITING) ? 1 : sizeof(uint32_t);
 
-    if (m) {
-        if (type == NGX_SIO_FRAME_EXITING) {
-            sio_out_byte(&o, ngx_sio_directory_renewed());
-        }
-
-        ngx_sio_bus_push(peer, m);
-        ngx_sio_msg_unref(m);
+    m = ngx_sio_frame(type, n, &o);
+    if (m == NULL) {
+        return;
     }
+
+    switch (type) {
+
+    case NGX_SIO_FRAME_GOODBYE:
+        break;
+
+    case NGX_SIO_FRAME_EXITING:
+        sio_out_byte(&o, ngx_sio_directory_renewed());
+        break;
+
+    default: /* NGX_SIO_FRAME_GREETED, NGX_SIO_FRAME_AGAIN */
+        sio_out_u32(&o, peer->in_stream);
+        break;
+    }
+
+    ngx_sio_bus_push(peer, m);
+    ngx_sio_msg_unref(m);
 }
 
 

@@ -17,9 +17,11 @@
 
 
 typedef enum {
-    NGX_SIO_FRAME_HELLO = 0,       /* first one: version, origin, number */
-    NGX_SIO_FRAME_GREETED,         /* your HELLO was read */
-    NGX_SIO_FRAME_AGAIN,           /* your stream broke off: begin another */
+    NGX_SIO_FRAME_HELLO = 0,       /* first one: version, origin, number of the
+                                      last operation, which stream it is */
+    NGX_SIO_FRAME_GREETED,         /* your HELLO was read: which stream's */
+    NGX_SIO_FRAME_AGAIN,           /* your stream broke off, this one: begin
+                                      another */
     NGX_SIO_FRAME_EXITING,         /* no new session will be here */
     NGX_SIO_FRAME_GOODBYE,         /* all are exiting: sessions end now */
     NGX_SIO_FRAME_OP,              /* a numbered operation */

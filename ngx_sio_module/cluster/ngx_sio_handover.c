@@ -379,6 +379,8 @@ ngx_sio_handover_abandon(ngx_sio_handover_t *h)
 
     ngx_sio_move_forget_take(&h->take);
     ngx_sio_handover_free(h);
+
+    ngx_sio_query_settled();
 }
 
 

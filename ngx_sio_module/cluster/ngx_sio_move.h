@@ -34,6 +34,7 @@ typedef struct {
     uint64_t                   applied;       /* the last number */
     ngx_sio_source_state_e     state;
     ngx_msec_t                 ended;         /* when */
+    unsigned                   late:1;        /* was waited for in vain */
 } ngx_sio_source_t;
 
 

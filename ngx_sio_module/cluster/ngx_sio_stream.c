@@ -23,7 +23,6 @@
 #define NGX_SIO_STREAM_MAX_READS  4096         /* to its end */
 #define NGX_SIO_STREAM_IOVS       64
 #define NGX_SIO_STREAM_LATER      1000         /* ms */
-#define NGX_SIO_STREAM_HOLD       200          /* of a stream, for another */
 
 
 typedef struct {
@@ -47,7 +46,7 @@ static ngx_int_t ngx_sio_stream_keep(ngx_sio_stream_in_t *in, u_char *p,
     size_t have);
 static void ngx_sio_stream_not_valid(ngx_sio_stream_in_t *in);
 
-static ngx_uint_t ngx_sio_stream_lags(ngx_sio_origin_t origin,
+static ngx_uint_t ngx_sio_stream_lags(ngx_sio_source_t *source,
     uint64_t number);
 static void ngx_sio_stream_release_handler(ngx_event_t *ev);
 static void ngx_sio_stream_hold_timeout(ngx_event_t *ev);
@@ -424,8 +423,9 @@ ngx_sio_stream_keep(ngx_sio_stream_in_t *in, u_char *p, size_t have)
 ngx_int_t
 ngx_sio_stream_hold(ngx_sio_stream_in_t *in, sio_in_t *f)
 {
-    uint64_t          number;
-    ngx_sio_origin_t  origin;
+    uint64_t           number;
+    ngx_sio_source_t  *source;
+    ngx_sio_origin_t   origin;
 
     origin = sio_in_u64(f);
     number = sio_in_u64(f);
@@ -434,16 +434,18 @@ ngx_sio_stream_hold(ngx_sio_stream_in_t *in, sio_in_t *f)
         return NGX_ERROR;
     }
 
-    if (!ngx_sio_stream_lags(origin, number)) {
+    source = ngx_sio_move_source(ngx_sio_handover_mover(), origin);
 
-        if (in->late == origin) {
-            in->late = 0;
+    if (!ngx_sio_stream_lags(source, number)) {
+
+        if (source) {
+            source->late = 0;
         }
 
         return NGX_OK;
     }
 
-    if (in->late == origin || ngx_sio_streams.draining) {
+    if (source->late || ngx_sio_streams.draining) {
         return NGX_OK;
     }
 
@@ -466,18 +468,12 @@ ngx_sio_stream_hold(ngx_sio_stream_in_t *in, sio_in_t *f)
 /* of an origin that is unknown or has ended nothing more will come */
 
 static ngx_uint_t
-ngx_sio_stream_lags(ngx_sio_origin_t origin, uint64_t number)
+ngx_sio_stream_lags(ngx_sio_source_t *source, uint64_t number)
 {
-    ngx_sio_source_t  *source;
-
-    source = ngx_sio_move_source(ngx_sio_handover_mover(), origin);
-
     return source && source->state != NGX_SIO_SOURCE_ENDED
            && source->applied < number;
 }
 
-
-/* an origin has come further, or has ended */
 
 void
 ngx_sio_stream_progress(void)
@@ -492,6 +488,7 @@ static void
 ngx_sio_stream_release_handler(ngx_event_t *ev)
 {
     ngx_queue_t          *q;
+    ngx_sio_source_t     *source;
     ngx_sio_stream_in_t  *in;
 
     /* reading one may close others */
@@ -504,7 +501,13 @@ again:
     {
         in = ngx_queue_data(q, ngx_sio_stream_in_t, queue);
 
-        if (in->after && !ngx_sio_stream_lags(in->after, in->number)) {
+        if (in->after == 0) {
+            continue;
+        }
+
+        source = ngx_sio_move_source(ngx_sio_handover_mover(), in->after);
+
+        if (!ngx_sio_stream_lags(source, in->number)) {
             (void) ngx_sio_stream_resume(in);
             goto again;
         }
@@ -515,16 +518,20 @@ again:
 static void
 ngx_sio_stream_hold_timeout(ngx_event_t *ev)
 {
+    ngx_sio_source_t     *source;
     ngx_sio_stream_in_t  *in;
 
     in = ev->data;
+    source = ngx_sio_move_source(ngx_sio_handover_mover(), in->after);
+
+    if (source) {
+        source->late = 1;
+    }
 
     ngx_log_error(NGX_LOG_WARN, ev->log, 0,
                   "sio: what sessions send that came from worker %ui waits no "
                   "longer for what they sent from there",
                   ngx_sio_origin_slot(in->after));
-
-    in->late = in->after;
 
     (void) ngx_sio_stream_resume(in);
 }

@@ -12,6 +12,9 @@
 #include "proto/sio_wire.h"
 
 
+#define NGX_SIO_STREAM_HOLD  50    /* ms that one is held for another */
+
+
 typedef struct ngx_sio_peer_s  ngx_sio_peer_t;
 
 
@@ -28,7 +31,6 @@ typedef struct {
 
     ngx_sio_origin_t     after;          /* it is held until this one's */
     uint64_t             number;         /* operation is applied; 0: it isn't */
-    ngx_sio_origin_t     late;           /* for this one it was, in vain */
     ngx_event_t          hold;           /* timer */
 } ngx_sio_stream_in_t;
 

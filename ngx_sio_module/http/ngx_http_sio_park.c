@@ -15,9 +15,11 @@ typedef struct {
     ngx_http_handler_pt       handler;
     ngx_sio_bus_waiter_t      waiter;
     ngx_event_t               timer;          /* while it waits */
+    ngx_msec_t                until;
 } ngx_http_sio_parked_t;
 
 
+static ngx_http_sio_parked_t *ngx_http_sio_parked(ngx_http_request_t *r);
 static void ngx_http_sio_unpark(void *data);
 static void ngx_http_sio_parked_timeout(ngx_event_t *ev);
 static void ngx_http_sio_parked_cleanup(void *data);
@@ -26,23 +28,52 @@ static void ngx_http_sio_parked_cleanup(void *data);
 ngx_int_t
 ngx_http_sio_park(ngx_http_request_t *r, ngx_http_handler_pt handler)
 {
+    ngx_msec_int_t          left;
+    ngx_http_sio_parked_t  *parked;
+
+    parked = ngx_http_sio_parked(r);
+
+    if (parked == NULL || ngx_http_sio_watch(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    left = parked->until - ngx_current_msec;
+
+    parked->handler = handler;
+
+    ngx_sio_bus_wait(&parked->waiter);
+    ngx_add_timer(&parked->timer, (ngx_msec_t) ngx_max(left, 1));
+
+    r->main->count++;
+
+    return NGX_DONE;
+}
+
+
+/* a request may have to wait more than once, but not longer for that */
+
+static ngx_http_sio_parked_t *
+ngx_http_sio_parked(ngx_http_request_t *r)
+{
     ngx_http_cleanup_t     *cln;
     ngx_http_sio_parked_t  *parked;
 
+    for (cln = r->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_sio_parked_cleanup) {
+            return cln->data;
+        }
+    }
+
     cln = ngx_http_cleanup_add(r, sizeof(ngx_http_sio_parked_t));
     if (cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NULL;
     }
 
     parked = cln->data;
     ngx_memzero(parked, sizeof(ngx_http_sio_parked_t));
 
-    if (ngx_http_sio_watch(r) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
     parked->request = r;
-    parked->handler = handler;
+    parked->until = ngx_current_msec + NGX_HTTP_SIO_PARKED;
     parked->waiter.handler = ngx_http_sio_unpark;
     parked->waiter.data = parked;
 
@@ -52,12 +83,7 @@ ngx_http_sio_park(ngx_http_request_t *r, ngx_http_handler_pt handler)
 
     cln->handler = ngx_http_sio_parked_cleanup;
 
-    ngx_sio_bus_wait(&parked->waiter);
-    ngx_add_timer(&parked->timer, NGX_HTTP_SIO_PARKED);
-
-    r->main->count++;
-
-    return NGX_DONE;
+    return parked;
 }
 
 

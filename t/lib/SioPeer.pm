@@ -77,9 +77,9 @@ sub string { pack 'V/a*', shift }
 sub hello {
     my ($self, %arg) = @_;
 
-    return frame(HELLO => pack 'VQ<Q<', $arg{version} // $VERSION_OF_BUS,
+    return frame(HELLO => pack 'VQ<Q<V', $arg{version} // $VERSION_OF_BUS,
                                $arg{origin} // $self->origin,
-                               $arg{number} // 0);
+                               $arg{number} // 0, $arg{stream} // 1);
 }
 
 
