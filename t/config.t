@@ -46,6 +46,21 @@ subtest 'duplicates' => sub {
 };
 
 
+subtest 'directives that serve a location' => sub {
+    my %line = (sio => 'sio;', sio_status => 'sio_status;',
+                sio_api => 'sio_api; internal;');
+
+    for my $first (sort keys %line) {
+        for my $second (sort keys %line) {
+            my $why = $first eq $second ? 'is duplicate'
+                      : qq(cannot share a location with "$first");
+
+            refused(qr/"$second" directive $why/, "$line{$first} $second;");
+        }
+    }
+};
+
+
 subtest 'values' => sub {
     my @bad = (
         (map { my $word = $_; map { "$word $_" } '', '0', '-1', 'x', '1s 2s' }
@@ -147,8 +162,9 @@ subtest 'rules' => sub {
             qw(connection disconnect)),
 
         map({ ["\"$_\".*sio_data", "sio_on a emit to=\$$_;"] }
-            qw(remote_addr uri arg_x sio sio_arg sio_arg0 sio_arg10 sio_ID
-               sio_data nothing)),
+            qw(remote_addr uri arg_x sio sio_ID sio_data nothing)),
+        map({ ["\"$_\".*arg1 to .sio_arg9", "sio_on a emit to=\$$_;"] }
+            qw(sio_arg sio_arg0 sio_arg10 sio_argx)),
         ['"remote_addr".*sio_data', 'sio_on a emit args=["$remote_addr"];'
          =~ s/args=(\S+);/'args=$1';/r],
         ['"host".*sio_data', 'sio_on a emit event=x$host;'],

@@ -410,6 +410,29 @@ subtest 'a worker that is to end in the midst of a move' => sub {
 };
 
 
+# Nothing wakes a worker that nobody has a connection to.
+
+subtest 'workers that start with nobody there' => sub {
+    my $late = qr/worker \d+ did not answer/;
+
+    for my $i (1 .. 8) {
+        $t = SioCluster->new(location => location('reply'),
+                             expect_log => [qr/exited on signal 9/])->start;
+
+        my ($born) = $t->worker_pids;
+
+        kill 'KILL', $born;
+        $t->wait_for(sub {
+            return $t->worker_pids == 4
+                   && !grep { $_ == $born } $t->worker_pids;
+        }, 'a worker comes in the place of another');
+        sleep 1.1;
+        ok($t->log !~ $late, 'all greet at once') or last;
+        $t->stop;
+    }
+};
+
+
 # Two workers die.  The first that comes in their place finds the socket of the
 # other dead one, which nobody reads, before those of the living, in the order
 # in which the directory has them.

@@ -184,6 +184,13 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
 
     bus->listed = 1;
 
+    /* nginx handles what is posted after the first event, which may not come */
+
+    if (bus->flush.posted) {
+        ngx_delete_posted_event(&bus->flush);
+        ngx_sio_bus_flush_handler(&bus->flush);
+    }
+
     ngx_add_timer(&bus->greeting, NGX_SIO_BUS_GREETING);
     ngx_sio_bus_check_ready();
 

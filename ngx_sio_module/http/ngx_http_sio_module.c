@@ -58,6 +58,8 @@ static ngx_sio_app_t *ngx_http_sio_app(ngx_conf_t *cf,
 static char *ngx_http_sio(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sio_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_sio_serve(ngx_http_core_loc_conf_t *clcf,
+    ngx_http_handler_pt handler);
 static char *ngx_http_sio_api(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_sio_bus_path(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -958,15 +960,37 @@ ngx_http_sio(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_http_core_loc_conf_t  *clcf;
 
-    if (slcf->enable) {
-        return "is duplicate";
-    }
-
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_sio_handler;
 
     slcf->enable = 1;
     slcf->location = clcf->name;
+
+    return ngx_http_sio_serve(clcf, ngx_http_sio_handler);
+}
+
+
+/* other modules' handlers replace each other too */
+
+static char *
+ngx_http_sio_serve(ngx_http_core_loc_conf_t *clcf, ngx_http_handler_pt handler)
+{
+    if (clcf->handler == handler) {
+        return "is duplicate";
+    }
+
+    if (clcf->handler == ngx_http_sio_handler) {
+        return "cannot share a location with \"sio\"";
+    }
+
+    if (clcf->handler == ngx_http_sio_api_handler) {
+        return "cannot share a location with \"sio_api\"";
+    }
+
+    if (clcf->handler == ngx_http_sio_status_handler) {
+        return "cannot share a location with \"sio_status\"";
+    }
+
+    clcf->handler = handler;
 
     return NGX_CONF_OK;
 }
@@ -975,12 +999,9 @@ ngx_http_sio(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_http_sio_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_sio_status_handler;
-
-    return NGX_CONF_OK;
+    return ngx_http_sio_serve(ngx_http_conf_get_module_loc_conf(cf,
+                                                       ngx_http_core_module),
+                              ngx_http_sio_status_handler);
 }
 
 
@@ -989,18 +1010,11 @@ ngx_http_sio_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sio_loc_conf_t *slcf = conf;
 
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (slcf->api) {
-        return "is duplicate";
-    }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_sio_api_handler;
-
     slcf->api = 1;
 
-    return NGX_CONF_OK;
+    return ngx_http_sio_serve(ngx_http_conf_get_module_loc_conf(cf,
+                                                       ngx_http_core_module),
+                              ngx_http_sio_api_handler);
 }
 
 

@@ -384,13 +384,24 @@ ngx_http_sio_rules_conf_template(ngx_conf_t *cf, ngx_str_t *text,
     sio_json_destroy(j);
 
     if (rc != SIO_OK) {
+        ngx_str_null(&name);
+
         if (ngx_strcmp(error, "unknown variable") == 0) {
             name = ngx_sio_str(where);
+        }
+
+        if (name.len >= 7 && ngx_strncmp(name.data, "sio_arg", 7) == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown variable \"%V\": the arguments of an "
+                               "event are $sio_arg1 to $sio_arg9", &name);
+
+        } else if (name.len) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown variable \"%V\": rules run when the "
                                "request is gone, keep its value with "
                                "\"sio_data NAME $%V\" and use "
                                "\"$sio_data_NAME\"", &name, &name);
+
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid value \"%V\": %s", text, error);
