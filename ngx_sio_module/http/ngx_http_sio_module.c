@@ -1132,7 +1132,9 @@ ngx_http_sio_namespace(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                ',')))
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid namespace \"%V\"", &value[1]);
+                               "invalid namespace \"%V\", it must begin with "
+                               "\"/\", without a comma, or with \"~\" for an "
+                               "expression", &value[1]);
             return NGX_CONF_ERROR;
         }
 
