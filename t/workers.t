@@ -4,9 +4,29 @@
 use lib 't/lib';
 use SioTest;
 use SioSwarm;
+use POSIX ();
 use Time::HiRes qw(time sleep);
 
 srand 5;
+
+# Processes that keep the processors busy: a worker that sends to several others
+# is then often interrupted between two of them.
+
+my @busy;
+
+sub busy {
+    for (1 .. 4) {
+        defined(my $pid = fork) or die "fork: $!";
+        exec 'setpriv', '--pdeathsig', 'KILL', $^X, '-e',
+             'alarm 120; 1 while 1' or POSIX::_exit(127) if $pid == 0;
+        push @busy, $pid;
+    }
+}
+
+sub idle {
+    kill 'TERM', @busy;
+    waitpid $_, 0 for splice @busy;
+}
 
 my $slow = $ENV{NGX_SIO_ASAN} ? 1 : 0;
 my $clients = $slow ? 400 : 2000;
@@ -35,6 +55,8 @@ for my $tls (0, 1) {
                                     sources => 4, tick_rate => 5,
                                     direct_rate => 1000, timeout => 240,
                                     duration => 200);
+        busy();
+
         my $upgraded;
         my $end = time + 120 * SioTest::slow();
 
@@ -42,10 +64,11 @@ for my $tls (0, 1) {
             my @workers = $t->worker_pids;
             my $pid = $workers[rand @workers];
             kill 'STOP', $pid;
-            sleep 0.03;
+            sleep 0.06;
             kill 'CONT', $pid;
             $upgraded = $swarm->event('upgraded', 0.05);
         }
+        idle();
         ok($upgraded, 'the swarm: upgraded');
         kill 'USR2', $real->{pid};
         SioTest::report_tap('swarm.js', SioTest::finish_command($real));
