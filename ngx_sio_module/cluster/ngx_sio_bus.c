@@ -71,7 +71,6 @@ typedef struct {
     ngx_sio_source_t      *source;
     uint64_t               number;       /* of the last operation sent */
     size_t                 pushed;       /* bytes in this turn, for all */
-    size_t                 buffer;
 
     ngx_connection_t      *listening;
     int                    nobody[2];    /* in its place, without directory */
@@ -109,6 +108,7 @@ static void ngx_sio_bus_give_up(ngx_sio_peer_t *peer);
 static void ngx_sio_bus_reserve(void);
 
 static void ngx_sio_bus_push(ngx_sio_peer_t *peer, ngx_sio_msg_t *m);
+static void ngx_sio_bus_push_all(ngx_sio_msg_t *m, ngx_sio_origin_t but);
 static void ngx_sio_bus_push_simple(ngx_sio_peer_t *peer,
     ngx_sio_frame_e type);
 static void ngx_sio_bus_flush_handler(ngx_event_t *ev);
@@ -131,8 +131,6 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
     bus = &ngx_sio_bus;
 
     ngx_memzero(bus, sizeof(ngx_sio_bus_t));
-
-    bus->buffer = buffer;
 
     ngx_queue_init(&bus->peers);
     ngx_queue_init(&bus->waiters);
@@ -235,7 +233,7 @@ ngx_sio_bus_init_alone(ngx_cycle_t *cycle, ngx_shm_zone_t *zone)
     bus->listening->idle = 1;
     bus->listening->read->channel = 0;
 
-    ngx_sio_handover_init(bus->buffer);
+    ngx_sio_handover_init(ngx_sio_frame_limit());
     ngx_sio_relay_init();
     ngx_sio_query_init();
 
@@ -579,9 +577,7 @@ void
 ngx_sio_bus_after(ngx_sio_origin_t origin)
 {
     sio_out_t          o;
-    ngx_queue_t       *q;
     ngx_sio_msg_t     *m;
-    ngx_sio_peer_t    *peer;
     ngx_sio_source_t  *source;
 
     source = ngx_sio_move_source(ngx_sio_handover_mover(), origin);
@@ -599,17 +595,7 @@ ngx_sio_bus_after(ngx_sio_origin_t origin)
     sio_out_u64(&o, origin);
     sio_out_u64(&o, source->applied);
 
-    for (q = ngx_queue_head(&ngx_sio_bus.peers);
-         q != ngx_queue_sentinel(&ngx_sio_bus.peers);
-         q = ngx_queue_next(q))
-    {
-        peer = ngx_queue_data(q, ngx_sio_peer_t, queue);
-
-        if (peer->origin != origin && !peer->refused) {
-            ngx_sio_bus_push(peer, m);
-        }
-    }
-
+    ngx_sio_bus_push_all(m, origin);
     ngx_sio_msg_unref(m);
 }
 
@@ -1199,6 +1185,25 @@ ngx_sio_bus_push(ngx_sio_peer_t *peer, ngx_sio_msg_t *m)
 }
 
 
+static void
+ngx_sio_bus_push_all(ngx_sio_msg_t *m, ngx_sio_origin_t but)
+{
+    ngx_queue_t     *q;
+    ngx_sio_peer_t  *peer;
+
+    for (q = ngx_queue_head(&ngx_sio_bus.peers);
+         q != ngx_queue_sentinel(&ngx_sio_bus.peers);
+         q = ngx_queue_next(q))
+    {
+        peer = ngx_queue_data(q, ngx_sio_peer_t, queue);
+
+        if (peer->origin != but && !peer->refused) {
+            ngx_sio_bus_push(peer, m);
+        }
+    }
+}
+
+
 /* a frame without a body; EXITING tells if others are to come */
 
 static void
@@ -1253,16 +1258,16 @@ ngx_sio_bus_tell(ngx_sio_frame_e type)
 static void
 ngx_sio_bus_flush_handler(ngx_event_t *ev)
 {
+    size_t                 limit;
     ngx_queue_t           *q, *next;
-    ngx_sio_bus_t         *bus;
     ngx_sio_peer_t        *peer;
     ngx_sio_stream_out_t  *out;
 
-    bus = &ngx_sio_bus;
-    bus->pushed = 0;
+    limit = ngx_sio_frame_limit();
+    ngx_sio_bus.pushed = 0;
 
-    for (q = ngx_queue_head(&bus->peers);
-         q != ngx_queue_sentinel(&bus->peers);
+    for (q = ngx_queue_head(&ngx_sio_bus.peers);
+         q != ngx_queue_sentinel(&ngx_sio_bus.peers);
          q = next)
     {
         next = ngx_queue_next(q);
@@ -1273,7 +1278,7 @@ ngx_sio_bus_flush_handler(ngx_event_t *ev)
             ngx_sio_stream_flush(out);
         }
 
-        if (out->waiting.size > bus->buffer && out->waiting.head->next) {
+        if (out->waiting.size > limit && out->waiting.head->next) {
             ngx_sio_bus_cut(peer);
         }
     }
@@ -1291,27 +1296,27 @@ ngx_sio_bus_flush_handler(ngx_event_t *ev)
 static ngx_uint_t
 ngx_sio_bus_congested(void)
 {
+    size_t           limit;
     ngx_queue_t     *q;
-    ngx_sio_bus_t   *bus;
     ngx_sio_peer_t  *peer;
 
-    bus = &ngx_sio_bus;
+    limit = ngx_sio_frame_limit();
 
-    if (bus->pushed > bus->buffer / 8) {
+    if (ngx_sio_bus.pushed > limit / 8) {
         return 1;
     }
 
-    if (ngx_sio_stats->bus_unsent < bus->buffer / 4) {
+    if (ngx_sio_stats->bus_unsent < limit / 4) {
         return 0;
     }
 
-    for (q = ngx_queue_head(&bus->peers);
-         q != ngx_queue_sentinel(&bus->peers);
+    for (q = ngx_queue_head(&ngx_sio_bus.peers);
+         q != ngx_queue_sentinel(&ngx_sio_bus.peers);
          q = ngx_queue_next(q))
     {
         peer = ngx_queue_data(q, ngx_sio_peer_t, queue);
 
-        if (peer->out.waiting.size > bus->buffer / 4
+        if (peer->out.waiting.size > limit / 4
             && ngx_current_msec - peer->out.progress < NGX_SIO_BUS_PATIENCE)
         {
             return 1;
@@ -1326,10 +1331,8 @@ ngx_int_t
 ngx_sio_bus_publish(ngx_sio_op_t *op)
 {
     ngx_int_t         n;
-    ngx_queue_t      *q;
     ngx_sio_bus_t    *bus;
     ngx_sio_msg_t    *m;
-    ngx_sio_peer_t   *peer;
     ngx_sio_mover_t  *mv;
 
     if (op->type == SIO_OP_EMIT) {
@@ -1357,16 +1360,7 @@ ngx_sio_bus_publish(ngx_sio_op_t *op)
 
     ngx_sio_count(ops_published);
 
-    for (q = ngx_queue_head(&bus->peers);
-         q != ngx_queue_sentinel(&bus->peers);
-         q = ngx_queue_next(q))
-    {
-        peer = ngx_queue_data(q, ngx_sio_peer_t, queue);
-
-        if (!peer->refused) {
-            ngx_sio_bus_push(peer, m);
-        }
-    }
+    ngx_sio_bus_push_all(m, 0);
 
     n = ngx_sio_op_apply(op);
 
