@@ -16,6 +16,7 @@
  */
 
 #include "cluster/ngx_sio_bus.h"
+#include "cluster/ngx_sio_ask.h"
 #include "cluster/ngx_sio_directory.h"
 #include "cluster/ngx_sio_exit.h"
 #include "cluster/ngx_sio_frame.h"
@@ -30,7 +31,7 @@
 #include "core/ngx_sio_stats.h"
 
 
-#define NGX_SIO_BUS_VERSION    2
+#define NGX_SIO_BUS_VERSION    3
 #define NGX_SIO_BUS_GREETING   1000            /* ms */
 #define NGX_SIO_BUS_RETRY      20
 #define NGX_SIO_BUS_LATER      1000
@@ -119,6 +120,8 @@ static void ngx_sio_bus_check_ready(void);
 static void ngx_sio_bus_call_waiters(void);
 
 
+const ngx_sio_bus_backend_t  *ngx_sio_bus_backend;
+
 static ngx_sio_bus_t  ngx_sio_bus;
 
 
@@ -163,6 +166,7 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
     ngx_sio_handover_init(buffer);
     ngx_sio_relay_init();
     ngx_sio_query_init();
+    ngx_sio_ask_init();
 
     bus->source = ngx_sio_move_hello(ngx_sio_handover_mover(), bus->self, 0);
 
@@ -236,6 +240,7 @@ ngx_sio_bus_init_alone(ngx_cycle_t *cycle, ngx_shm_zone_t *zone)
     ngx_sio_handover_init(ngx_sio_frame_limit());
     ngx_sio_relay_init();
     ngx_sio_query_init();
+    ngx_sio_ask_init();
 
     bus->source = ngx_sio_move_hello(ngx_sio_handover_mover(), bus->self, 0);
     bus->ready = 1;
@@ -288,6 +293,7 @@ ngx_sio_bus_done(void)
     }
 
     ngx_sio_handover_done();
+    ngx_sio_ask_done();
     ngx_sio_frame_done();
     ngx_sio_directory_release();
 
@@ -511,6 +517,12 @@ ngx_sio_bus_handle(ngx_sio_stream_in_t *in, u_char *p, size_t n)
 
     case NGX_SIO_FRAME_REPLY:
         return ngx_sio_query_handle(peer->origin, &f);
+
+    case NGX_SIO_FRAME_ACKED:
+        return ngx_sio_ask_handle(&f);
+
+    case NGX_SIO_FRAME_RESPONSE:
+        return ngx_sio_bus_backend->response(peer->origin, &f);
 
     default:
         return NGX_ERROR;
@@ -989,6 +1001,7 @@ ngx_sio_bus_missed(ngx_sio_peer_t *peer)
     ngx_sio_handover_gone(peer->origin, 1);
     ngx_sio_relay_gone(peer->origin);
     ngx_sio_query_gone(peer->origin, 0);
+    ngx_sio_bus_backend->gone(peer->origin);
 
     ngx_sio_count(bus_lags);
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
@@ -1046,6 +1059,7 @@ ngx_sio_bus_dead(ngx_sio_peer_t *peer)
     ngx_sio_handover_gone(origin, 1);
     ngx_sio_relay_gone(origin);
     ngx_sio_query_gone(origin, 1);
+    ngx_sio_bus_backend->gone(origin);
 
     /* one that did not say that it exits is replaced */
 
@@ -1101,6 +1115,7 @@ ngx_sio_bus_give_up(ngx_sio_peer_t *peer)
     ngx_sio_handover_gone(origin, 0);
     ngx_sio_relay_gone(origin);
     ngx_sio_query_gone(origin, 0);
+    ngx_sio_bus_backend->gone(origin);
 }
 
 
@@ -1335,7 +1350,7 @@ ngx_sio_bus_publish(ngx_sio_op_t *op)
     ngx_sio_msg_t    *m;
     ngx_sio_mover_t  *mv;
 
-    if (op->type == SIO_OP_EMIT) {
+    if (op->type == SIO_OP_EMIT || op->type == SIO_OP_ASK) {
         ngx_sio_count(emits);
     }
 

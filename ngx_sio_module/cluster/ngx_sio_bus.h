@@ -22,6 +22,19 @@ typedef struct {
 } ngx_sio_bus_waiter_t;
 
 
+/* the seam to who awaits, at other workers, responses of backends */
+
+typedef struct {
+    /* a RESPONSE, behind the frame's header; NGX_ERROR if it is not valid */
+    ngx_int_t   (*response)(ngx_sio_origin_t from, sio_in_t *in);
+
+    /* a worker is gone, or what it sent has a gap */
+    void        (*gone)(ngx_sio_origin_t origin);
+} ngx_sio_bus_backend_t;
+
+extern const ngx_sio_bus_backend_t  *ngx_sio_bus_backend;
+
+
 /*
  * Joins the bus, in a worker.
  *

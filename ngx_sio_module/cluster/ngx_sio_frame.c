@@ -90,6 +90,7 @@ ngx_sio_frame_encode_op(ngx_sio_op_t *op, uint64_t number)
     w.opaque = op->opaque;
     w.binary = op->binary;
     w.id = op->id;
+    w.timeout = op->timeout;
     w.app = ngx_sio_span(&op->app->name);
     w.nsp = ngx_sio_span(&op->nsp);
     w.json = op->json;
@@ -192,6 +193,7 @@ ngx_sio_frame_decode_op(ngx_sio_msg_t *m, ngx_sio_op_t *op)
     op->opaque = w.opaque;
     op->binary = w.binary;
     op->id = w.id;
+    op->timeout = w.timeout;
     op->nsp = ngx_sio_str(w.nsp);
     op->json = w.json;
     op->rooms = w.rooms;

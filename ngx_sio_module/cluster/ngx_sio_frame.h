@@ -43,6 +43,8 @@ typedef enum {
     NGX_SIO_FRAME_ANSWER,          /* of the session's owner */
 
     NGX_SIO_FRAME_REPLY,           /* to a question */
+    NGX_SIO_FRAME_ACKED,           /* a client has acknowledged */
+    NGX_SIO_FRAME_RESPONSE,        /* of a backend, to who has the socket now */
 
     NGX_SIO_FRAME_N
 } ngx_sio_frame_e;

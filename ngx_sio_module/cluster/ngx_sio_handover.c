@@ -126,7 +126,8 @@ static const ngx_sio_transport_t  ngx_sio_handover_transport = {
     NULL,
     NULL,
     NULL,
-    ngx_sio_handover_transport_abandon
+    ngx_sio_handover_transport_abandon,
+    NULL
 };
 
 
@@ -673,6 +674,17 @@ ngx_sio_handover_moved(ngx_sio_app_t *app, sio_span_t sid)
     moved = ngx_sio_handover_find(sid);
 
     return moved && moved->app == app;
+}
+
+
+ngx_sio_origin_t
+ngx_sio_handover_where(sio_span_t sid)
+{
+    ngx_sio_moved_t  *moved;
+
+    moved = ngx_sio_handover_find(sid);
+
+    return moved ? moved->to : 0;
 }
 
 

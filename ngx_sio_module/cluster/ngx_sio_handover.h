@@ -100,6 +100,9 @@ void ngx_sio_handover_gone(ngx_sio_origin_t origin, ngx_uint_t dead);
 ngx_int_t ngx_sio_handover_handle(ngx_sio_origin_t from,
     ngx_sio_frame_e type, sio_in_t *in);
 
+/* Tells where a session is that has moved; 0 if it is not known. */
+ngx_sio_origin_t ngx_sio_handover_where(sio_span_t sid);
+
 /* This worker's mover. */
 ngx_sio_mover_t *ngx_sio_handover_mover(void);
 

@@ -8,13 +8,19 @@
 #include "cluster/ngx_sio_query.h"
 #include "cluster/ngx_sio_directory.h"
 #include "cluster/ngx_sio_handover.h"
+#include "core/ngx_sio_data.h"
 #include "core/ngx_sio_nsp.h"
 #include "core/ngx_sio_room.h"
 #include "core/ngx_sio_socket.h"
 #include "core/ngx_sio_stats.h"
 
 
-#define NGX_SIO_QUERY_OVERHEAD  64     /* of a reply's frame */
+#define NGX_SIO_QUERY_OVERHEAD    64         /* of a reply's frame */
+
+/* ids from a time on, in seconds; together below 2^53 / NGX_SIO_MAX_SLOTS */
+
+#define NGX_SIO_QUERY_TIME        0x3ffffff
+#define NGX_SIO_QUERY_TIME_SHIFT  16
 
 
 /* the answer of this worker while it is collected */
@@ -74,11 +80,27 @@ static ngx_queue_t  ngx_sio_collectors;
 static uint64_t     ngx_sio_query_last_id;
 
 
+/*
+ * What clients still hold of a worker that died is not to be taken for what
+ * the next one in its slot asks: its ids begin behind those.
+ */
+
 void
 ngx_sio_query_init(void)
 {
     ngx_queue_init(&ngx_sio_queries);
     ngx_queue_init(&ngx_sio_collectors);
+
+    ngx_sio_query_last_id = (uint64_t) (ngx_time() & NGX_SIO_QUERY_TIME)
+                            << NGX_SIO_QUERY_TIME_SHIFT;
+}
+
+
+uint64_t
+ngx_sio_query_new_id(void)
+{
+    return ++ngx_sio_query_last_id * NGX_SIO_MAX_SLOTS
+           + (ngx_sio_bus_self() >> 32);
 }
 
 
@@ -96,7 +118,7 @@ ngx_sio_query_ask(ngx_sio_op_t *op, ngx_msec_t timeout,
         return NULL;
     }
 
-    q->id = ++ngx_sio_query_last_id;
+    q->id = ngx_sio_query_new_id();
     q->handler = handler;
     q->data = data;
     q->missing = (ngx_sio_origin_t *) (q + 1);
@@ -505,7 +527,7 @@ ngx_sio_query_collect(void *ctx, ngx_sio_socket_t *sk)
         ngx_sio_query_collect_rooms(c, sk);
         return;
 
-    default: /* SIO_OP_COUNT */
+    default: /* SIO_OP_COUNT, SIO_OP_ASK */
         c->count++;
         return;
     }
@@ -534,12 +556,9 @@ ngx_sio_query_collect_socket(ngx_sio_collector_t *c, ngx_sio_socket_t *sk)
 static void
 ngx_sio_query_encode_socket(sio_out_t *o, ngx_sio_socket_t *sk)
 {
-    uint32_t               i, n;
+    sio_out_t              data;
     ngx_rbtree_node_t     *node;
-    ngx_sio_session_t     *s;
     ngx_sio_membership_t  *m;
-
-    s = sk->session;
 
     sio_out_bytes(o, sk->id, NGX_SIO_ID_LEN);
     sio_out_u32(o, sk->rooms ? sk->rooms->n : 0);
@@ -556,18 +575,12 @@ ngx_sio_query_encode_socket(sio_out_t *o, ngx_sio_socket_t *sk)
         }
     }
 
-    for (n = 0, i = 0; i < s->ndata; i++) {
-        n += (s->data[i].data != NULL);
-    }
+    data.p = NULL;
+    data.n = 0;
+    ngx_sio_data_encode(&data, sk);
 
-    sio_out_u32(o, n);
-
-    for (i = 0; i < s->ndata; i++) {
-        if (s->data[i].data) {
-            sio_out_string(o, ngx_sio_span(&s->conf->data_names[i]));
-            sio_out_string(o, ngx_sio_span(&s->data[i]));
-        }
-    }
+    sio_out_u32(o, data.n);
+    ngx_sio_data_encode(o, sk);
 }
 
 
@@ -683,7 +696,7 @@ ngx_sio_query_reply(ngx_sio_collector_t *c)
         ngx_free(room);
     }
 
-    if (c->type == SIO_OP_COUNT) {
+    if (c->type == SIO_OP_COUNT || c->type == SIO_OP_ASK) {
         o.p = ngx_sio_query_grow(c, 8);
         o.n = 0;
 
@@ -755,13 +768,7 @@ ngx_sio_query_next_socket(sio_in_t *in, ngx_sio_query_socket_t *sk)
         (void) sio_in_string(in);
     }
 
-    sk->ndata = sio_in_u32(in);
-    sk->data = *in;
-
-    for (i = 0; i < sk->ndata && !in->bad; i++) {
-        (void) sio_in_string(in);
-        (void) sio_in_string(in);
-    }
+    sk->data = sio_in_string(in);
 
     return in->bad ? SIO_EINVAL : SIO_OK;
 }

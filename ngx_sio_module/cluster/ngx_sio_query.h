@@ -49,19 +49,17 @@ struct ngx_sio_query_s {
 /*
  * A part is a sequence:
  *
- *   FETCH   a socket: id, rooms (its own id not among them), values of
- *           sio_data with their names; *rooms and *data are readers of so
- *           many strings, or pairs of strings
+ *   FETCH   a socket: id, rooms (its own id not among them), data as a JSON
+ *           object; rooms is a reader of nrooms strings
  *   ROOMS   a room with the number of its sockets
- *   COUNT   one number
+ *   COUNT   one number; ASK the same
  */
 
 typedef struct {
     sio_span_t              id;
     uint32_t                nrooms;
     sio_in_t                rooms;
-    uint32_t                ndata;
-    sio_in_t                data;
+    sio_span_t              data;
 } ngx_sio_query_socket_t;
 
 /*
@@ -81,7 +79,7 @@ sio_rc_t ngx_sio_query_next_room(sio_in_t *in, sio_span_t *name,
 /*
  * Asks.
  *
- * takes    op: FETCH, ROOMS or COUNT with its aim; borrowed
+ * takes    op: FETCH, ROOMS, COUNT or ASK with its aim; borrowed
  *          handler: called once, when all have answered or at the timeout
  *          (then q->nmissing is not 0), in an event of its own; q is freed
  *          after it
@@ -97,6 +95,9 @@ void ngx_sio_query_cancel(ngx_sio_query_t *q);
 
 /* Begins with the bus. */
 void ngx_sio_query_init(void);
+
+/* A new id of a question, unique among the workers and below 2^53. */
+uint64_t ngx_sio_query_new_id(void);
 
 /*
  * The bus: a worker is gone: it has nothing to answer.  One that was only cut

@@ -304,7 +304,7 @@ ngx_sio_relay_answered(ngx_sio_origin_t from, uint64_t id, sio_in_t *in)
     answer = sio_in_u8(in);
     value = sio_in_u16(in);
 
-    if (in->bad || answer > NGX_SIO_ANSWER_PAYLOAD) {
+    if (in->bad || answer > NGX_SIO_ANSWER_LATER) {
         return NGX_ERROR;
     }
 

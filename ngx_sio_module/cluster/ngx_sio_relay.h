@@ -41,7 +41,8 @@ typedef enum {
     NGX_SIO_ANSWER_ERROR = 0,             /* value: an Engine.IO code */
     NGX_SIO_ANSWER_EMPTY,                 /* value: the status */
     NGX_SIO_ANSWER_OK,                    /* to a POST */
-    NGX_SIO_ANSWER_PAYLOAD                /* to a GET: body */
+    NGX_SIO_ANSWER_PAYLOAD,               /* to a GET: body */
+    NGX_SIO_ANSWER_LATER                  /* none yet: it waits, in order */
 } ngx_sio_answer_e;
 
 
@@ -67,7 +68,10 @@ typedef struct {
 /* the seam to who holds requests */
 
 typedef struct {
-    /* the owner's answer, or that it is gone: an error; body borrowed */
+    /*
+     * The owner's answer, or that it is gone: an error; body borrowed.  After
+     * LATER there is another one, at any time.
+     */
     void   (*answer)(void *data, ngx_sio_answer_e answer, ngx_uint_t value,
         sio_span_t body);
 } ngx_sio_holder_t;

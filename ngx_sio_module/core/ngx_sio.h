@@ -20,6 +20,7 @@ typedef struct ngx_sio_socket_s       ngx_sio_socket_t;
 typedef struct ngx_sio_session_s      ngx_sio_session_t;
 typedef struct ngx_sio_msg_s          ngx_sio_msg_t;
 typedef struct ngx_sio_op_s           ngx_sio_op_t;
+typedef struct ngx_sio_ack_s          ngx_sio_ack_t;
 typedef struct ngx_sio_user_s         ngx_sio_user_t;
 typedef struct ngx_sio_application_s  ngx_sio_application_t;
 

@@ -1,5 +1,5 @@
 /*
- * Namespaces exist while they have sockets, so that a client who makes up
+ * Namespaces exist while they have sockets, admitted or not, so that a client who makes up
  * names for a regular expression leaves nothing behind.
  */
 

@@ -24,7 +24,7 @@ struct ngx_sio_nsp_s {
     ngx_sio_app_t       *app;
     ngx_queue_t          sockets;        /* ngx_sio_socket_t, in the order
                                             in which they came */
-    ngx_uint_t           n;
+    ngx_uint_t           n;              /* of them, held ones too */
     ngx_rbtree_t         rooms;          /* ngx_sio_room_t by name */
     ngx_rbtree_node_t    sentinel;
 };

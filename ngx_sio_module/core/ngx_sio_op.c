@@ -6,6 +6,8 @@
  */
 
 #include "core/ngx_sio_op.h"
+#include "core/ngx_sio_ack.h"
+#include "core/ngx_sio_data.h"
 #include "core/ngx_sio_msg.h"
 #include "core/ngx_sio_nsp.h"
 #include "core/ngx_sio_room.h"
@@ -41,6 +43,7 @@ ngx_sio_op_apply(ngx_sio_op_t *op)
     ngx_uint_t         i;
     ngx_queue_t       *q;
     ngx_sio_nsp_t     *nsp;
+    ngx_sio_socket_t  *sk;
     ngx_sio_op_run_t   run;
 
     run.op = op;
@@ -73,7 +76,15 @@ ngx_sio_op_apply(ngx_sio_op_t *op)
 
     } else {
         for (i = 0; i < op->nrooms; i++) {
-            ngx_sio_op_room(&run, nsp, op->rooms[i]);
+            sk = ngx_sio_registry_socket(nsp, op->rooms[i]);
+
+            if (sk) {
+                ngx_sio_op_socket(&run, sk);
+            }
+
+            if (op->target == SIO_TO_ROOMS) {
+                ngx_sio_op_room(&run, nsp, op->rooms[i]);
+            }
         }
     }
 
@@ -134,7 +145,10 @@ ngx_sio_op_aims_at(ngx_sio_op_t *op, ngx_sio_socket_t *sk)
     }
 
     for (i = 0; i < op->nrooms; i++) {
-        if (ngx_sio_room_has(sk, op->rooms[i])) {
+        if (op->target == SIO_TO_ROOMS
+            ? ngx_sio_room_has(sk, op->rooms[i])
+            : ngx_sio_socket_is(sk, op->rooms[i]))
+        {
             return 1;
         }
     }
@@ -186,13 +200,7 @@ ngx_sio_op_room(ngx_sio_op_run_t *run, ngx_sio_nsp_t *nsp, sio_span_t name)
 {
     ngx_queue_t           *q, *next, *last;
     ngx_sio_room_t        *room;
-    ngx_sio_socket_t      *sk;
     ngx_sio_membership_t  *m;
-
-    sk = ngx_sio_registry_socket(nsp, name);
-    if (sk) {
-        ngx_sio_op_socket(run, sk);
-    }
 
     room = ngx_sio_room_find(nsp, name);
     if (room == NULL) {
@@ -236,9 +244,18 @@ ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk)
         ngx_sio_op_send(run, sk);
         return;
 
+    case SIO_OP_ASK:
+        ngx_sio_ack_expect(sk, run->op);
+        ngx_sio_op_send(run, sk);
+        break;
+
     case SIO_OP_JOIN:
     case SIO_OP_LEAVE:
         ngx_sio_op_rooms(run->op, sk);
+        return;
+
+    case SIO_OP_DATA:
+        ngx_sio_data_set(sk, run->op->json);
         return;
 
     case SIO_OP_DISCONNECT:
@@ -251,9 +268,14 @@ ngx_sio_op_socket(ngx_sio_op_run_t *run, ngx_sio_socket_t *sk)
 
         return;
 
-    default: /* a question */
+    default:
+        break;
+    }
+
+    /* a question */
+
+    if (run->op->collect) {
         run->op->collect(run->op->ctx, sk);
-        return;
     }
 }
 
@@ -314,15 +336,15 @@ ngx_sio_op_encode(ngx_sio_op_t *op)
         return ngx_sio_msg_data(op->json, op->binary);
     }
 
-    if (op->type == SIO_OP_EMIT) {
-        p.type = op->nattachments ? SIO_BINARY_EVENT : SIO_EVENT;
-        p.has_id = 0;
-        p.id = 0;
-
-    } else {
+    if (op->type == SIO_OP_ACK) {
         p.type = op->nattachments ? SIO_BINARY_ACK : SIO_ACK;
         p.has_id = 1;
         p.id = op->ack;
+
+    } else {
+        p.type = op->nattachments ? SIO_BINARY_EVENT : SIO_EVENT;
+        p.has_id = (op->type == SIO_OP_ASK);
+        p.id = op->id;
     }
 
     p.attachments = op->nattachments;

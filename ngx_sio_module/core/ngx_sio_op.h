@@ -19,7 +19,8 @@ struct ngx_sio_op_s {
 
     ngx_sio_socket_t     *sender;    /* NULL if there is none here */
 
-    sio_span_t           *rooms;     /* ids of sockets are rooms too */
+    sio_span_t           *rooms;     /* ids of sockets are rooms too; for
+                                        SOCKETS they are nothing else */
     ngx_uint_t            nrooms;
     sio_span_t           *except;
     ngx_uint_t            nexcept;
@@ -31,22 +32,30 @@ struct ngx_sio_op_s {
     unsigned              opaque:1;  /* EMIT: json is a plain message */
     unsigned              binary:1;  /* with opaque */
 
-    /* EMIT, ACK: a JSON array, for EMIT with the event's name in front */
+    /*
+     * EMIT, ASK, ACK: a JSON array, but for ACK with the event's name in
+     * front; DATA: an object
+     */
 
     sio_span_t            json;
     sio_span_t           *attachments;
     ngx_uint_t            nattachments;
     uint64_t              ack;       /* ACK: the client's id */
 
-    /* JOIN, LEAVE */
+    /*
+     * JOIN, LEAVE: rooms.  ASK: a token and the handler that is to get it
+     * with each answer; none: the answers go to who asked
+     */
 
     sio_span_t           *names;
     ngx_uint_t            nnames;
     ngx_uint_t            max_rooms; /* 0: no limit */
 
-    /* questions */
+    /* questions, and ASK */
 
-    uint64_t              id;
+    uint64_t              id;        /* unique on this machine, so that it can
+                                        be that of a packet */
+    uint32_t              timeout;   /* ASK: ms */
     void                (*collect)(void *ctx, ngx_sio_socket_t *sk);
     void                 *ctx;
 

@@ -24,11 +24,12 @@
 #define NGX_SIO_WARNED_ROOMS       0x04
 #define NGX_SIO_WARNED_NAMESPACES  0x08
 #define NGX_SIO_WARNED_AUTH        0x10
+#define NGX_SIO_WARNED_ACKS        0x20
 
 
 static ngx_sio_session_t *ngx_sio_session_alloc(const ngx_sio_conf_t *conf,
     const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
-    ngx_str_t *data, ngx_uint_t n);
+    ngx_str_t *data, ngx_uint_t n, ngx_str_t *handshake);
 static void ngx_sio_session_export_data(ngx_sio_session_t *s, sio_out_t *o);
 static ngx_uint_t ngx_sio_session_import_data(const ngx_sio_conf_t *conf,
     sio_in_t *in, ngx_str_t *data);
@@ -99,7 +100,7 @@ ngx_sio_session_full(const ngx_sio_conf_t *conf, ngx_str_t *addr)
 ngx_sio_session_t *
 ngx_sio_session_create(const ngx_sio_conf_t *conf,
     const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
-    ngx_str_t *data, ngx_uint_t n)
+    ngx_str_t *data, ngx_uint_t n, ngx_str_t *handshake)
 {
     ngx_sio_session_t  *s;
 
@@ -107,7 +108,8 @@ ngx_sio_session_create(const ngx_sio_conf_t *conf,
         return NULL;
     }
 
-    s = ngx_sio_session_alloc(conf, transport, carrier, addr, data, n);
+    s = ngx_sio_session_alloc(conf, transport, carrier, addr, data, n,
+                              handshake);
     if (s == NULL) {
         return NULL;
     }
@@ -135,14 +137,15 @@ ngx_sio_session_create(const ngx_sio_conf_t *conf,
 static ngx_sio_session_t *
 ngx_sio_session_alloc(const ngx_sio_conf_t *conf,
     const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
-    ngx_str_t *data, ngx_uint_t n)
+    ngx_str_t *data, ngx_uint_t n, ngx_str_t *handshake)
 {
     size_t              size;
     u_char             *p;
     ngx_uint_t          i;
     ngx_sio_session_t  *s;
 
-    size = sizeof(ngx_sio_session_t) + n * sizeof(ngx_str_t) + addr->len;
+    size = sizeof(ngx_sio_session_t) + n * sizeof(ngx_str_t) + addr->len
+           + handshake->len;
 
     for (i = 0; i < n; i++) {
         size += data[i].len;
@@ -168,6 +171,10 @@ ngx_sio_session_alloc(const ngx_sio_conf_t *conf,
     s->addr.data = p;
     s->addr.len = addr->len;
     p = ngx_cpymem(p, addr->data, addr->len);
+
+    s->handshake.data = p;
+    s->handshake.len = handshake->len;
+    p = ngx_cpymem(p, handshake->data, handshake->len);
 
     for (i = 0; i < n; i++) {
 
@@ -203,10 +210,12 @@ ngx_sio_session_export(ngx_sio_session_t *s, sio_out_t *o)
                     | (s->connected ? NGX_SIO_CONNECTED : 0)
                     | (s->warned_rooms ? NGX_SIO_WARNED_ROOMS : 0)
                     | (s->warned_namespaces ? NGX_SIO_WARNED_NAMESPACES : 0)
-                    | (s->warned_auth ? NGX_SIO_WARNED_AUTH : 0));
+                    | (s->warned_auth ? NGX_SIO_WARNED_AUTH : 0)
+                    | (s->warned_acks ? NGX_SIO_WARNED_ACKS : 0));
     sio_out_u64(o, ngx_max(ping, 0));
     sio_out_u64(o, ngx_max(connect, 0));
     sio_out_string(o, ngx_sio_span(&s->addr));
+    sio_out_string(o, ngx_sio_span(&s->handshake));
 
     ngx_sio_session_export_data(s, o);
     ngx_sio_session_export_queue(s, o);
@@ -221,7 +230,7 @@ ngx_sio_session_import(ngx_sio_app_t *app,
 {
     uint8_t                flags;
     uint64_t               ping, connect;
-    ngx_str_t              addr, data[NGX_SIO_MAX_DATA];
+    ngx_str_t              addr, handshake, data[NGX_SIO_MAX_DATA];
     sio_span_t             sid, place;
     ngx_sio_session_t     *s;
     const ngx_sio_conf_t  *conf;
@@ -241,13 +250,14 @@ ngx_sio_session_import(ngx_sio_app_t *app,
     ping = sio_in_u64(in);
     connect = sio_in_u64(in);
     addr = ngx_sio_str(sio_in_string(in));
+    handshake = ngx_sio_str(sio_in_string(in));
 
     if (ngx_sio_session_import_data(conf, in, data) != NGX_OK) {
         return NULL;
     }
 
     s = ngx_sio_session_alloc(conf, transport, carrier, &addr, data,
-                              conf->ndata);
+                              conf->ndata, &handshake);
     if (s == NULL) {
         return NULL;
     }
@@ -259,6 +269,7 @@ ngx_sio_session_import(ngx_sio_app_t *app,
     s->warned_rooms = (flags & NGX_SIO_WARNED_ROOMS) != 0;
     s->warned_namespaces = (flags & NGX_SIO_WARNED_NAMESPACES) != 0;
     s->warned_auth = (flags & NGX_SIO_WARNED_AUTH) != 0;
+    s->warned_acks = (flags & NGX_SIO_WARNED_ACKS) != 0;
 
     s->ping_due = ngx_current_msec + (ngx_msec_t) ping;
     s->connect_due = ngx_current_msec + (ngx_msec_t) connect;
@@ -587,13 +598,17 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_sio_reason_t reason)
 }
 
 
-/* a packet, a delivery, an op and 64 bytes to be parsed cost about the same */
+/*
+ * A packet, a delivery, an op and 64 bytes to be parsed cost about the same, a
+ * request to a handler ten times that.
+ */
 
 static uint64_t
 ngx_sio_session_work(void)
 {
     return ngx_sio_stats->packets_in + ngx_sio_stats->deliveries
-           + ngx_sio_stats->ops_published + ngx_sio_stats->bytes_in / 64;
+           + ngx_sio_stats->ops_published + ngx_sio_stats->bytes_in / 64
+           + 10 * ngx_sio_stats->handler_requests;
 }
 
 
@@ -764,6 +779,30 @@ ngx_sio_session_upgrade(ngx_sio_session_t *s)
 
 
 void
+ngx_sio_session_pause(ngx_sio_session_t *s)
+{
+    s->paused++;
+}
+
+
+/* a pong may be in what comes now */
+
+void
+ngx_sio_session_resume(ngx_sio_session_t *s)
+{
+    if (--s->paused || s->state != NGX_SIO_SESSION_OPEN) {
+        return;
+    }
+
+    if (s->awaiting_pong) {
+        s->ping_due = ngx_current_msec + s->conf->ping_timeout;
+    }
+
+    s->transport->resume(s);
+}
+
+
+void
 ngx_sio_session_connected(ngx_sio_session_t *s)
 {
     s->connected = 1;
@@ -818,7 +857,7 @@ ngx_sio_session_timeout(ngx_event_t *ev)
 
     if ((ngx_msec_int_t) (s->ping_due - ngx_current_msec) <= 0) {
 
-        if (s->awaiting_pong) {
+        if (s->awaiting_pong && !s->paused) {
             ngx_sio_session_close(s, NGX_SIO_PING_TIMEOUT);
             return;
         }

@@ -47,6 +47,9 @@ typedef struct {
 
     /* drops an upgrade that has not been completed: s->probe */
     void        (*abandon)(ngx_sio_session_t *s);
+
+    /* s->paused is 0 again: works off what has come, in an event */
+    void        (*resume)(ngx_sio_session_t *s);
 } ngx_sio_transport_t;
 
 
@@ -120,11 +123,14 @@ struct ngx_sio_session_s {
     unsigned                      warned_rooms:1;    /* logged once each */
     unsigned                      warned_namespaces:1;
     unsigned                      warned_auth:1;
+    unsigned                      warned_acks:1;
     unsigned                      ndata:8;
+    uint16_t                      paused;        /* by how many sockets */
     uint16_t                      close_code;    /* of a WebSocket, or 0 */
 
     const ngx_sio_conf_t         *conf;
-    ngx_sio_socket_t             *sockets;       /* bound: max_namespaces */
+    ngx_sio_socket_t             *sockets;       /* bound, with held: */
+    ngx_sio_socket_t             *held;          /* max_namespaces */
     ngx_sio_partial_t            *partial;       /* bound: max_payload */
 
     const ngx_sio_transport_t    *probe_transport;
@@ -135,6 +141,8 @@ struct ngx_sio_session_s {
 
     ngx_str_t                     addr;          /* the client's, as text */
     ngx_str_t                    *data;          /* values of sio_data */
+    ngx_str_t                     handshake;     /* JSON, if a handler is told
+                                                    of it */
 
     ngx_msec_t                    ping_due;      /* the next ping or, if one
                                                     was sent, its deadline */
@@ -155,13 +163,14 @@ void ngx_sio_session_init(ngx_cycle_t *cycle);
  *
  * takes    addr: the client's address as text, copied
  *          data: n values of sio_data, copied; n is at most 255
+ *          handshake: JSON or empty, copied
  * owns     carrier belongs to the transport
  * returns  NULL if there is no memory or ngx_sio_session_full (counted)
  * may      call the user's open, which may close s
  */
 ngx_sio_session_t *ngx_sio_session_create(const ngx_sio_conf_t *conf,
     const ngx_sio_transport_t *transport, void *carrier, ngx_str_t *addr,
-    ngx_str_t *data, ngx_uint_t n);
+    ngx_str_t *data, ngx_uint_t n, ngx_str_t *handshake);
 
 /*
  * Tells if no further session can be taken: there are as many as
@@ -286,6 +295,16 @@ void ngx_sio_session_destroy(ngx_sio_session_t *s);
  * takes    s->probe_transport and s->probe, which become the transport
  */
 void ngx_sio_session_upgrade(ngx_sio_session_t *s);
+
+/*
+ * One more socket of s, or one less, can't take what its client sends: the
+ * transport works off nothing that has come and reads no more.  A client of
+ * which nothing is read is not expected to answer pings.
+ *
+ * may      resume: close s, not before it returns
+ */
+void ngx_sio_session_pause(ngx_sio_session_t *s);
+void ngx_sio_session_resume(ngx_sio_session_t *s);
 
 /* The client proved to be of use: its connect timeout ends. */
 void ngx_sio_session_connected(ngx_sio_session_t *s);

@@ -9,6 +9,8 @@
  */
 
 #include "core/ngx_sio_socket.h"
+#include "core/ngx_sio_ack.h"
+#include "core/ngx_sio_data.h"
 #include "core/ngx_sio_nsp.h"
 #include "core/ngx_sio_room.h"
 #include "core/ngx_sio_stats.h"
@@ -66,8 +68,9 @@ static ngx_uint_t ngx_sio_socket_reserved(sio_span_t token);
 static ngx_sio_socket_t *ngx_sio_socket_create(ngx_sio_session_t *s,
     ngx_sio_nsp_conf_t *conf, ngx_str_t *name, sio_span_t auth);
 static void ngx_sio_socket_free(ngx_sio_socket_t *sk);
+static void ngx_sio_socket_unhold(ngx_sio_socket_t *sk);
 static void ngx_sio_socket_add(ngx_sio_socket_t *sk);
-static ngx_sio_socket_t *ngx_sio_socket_find(ngx_sio_session_t *s,
+static ngx_sio_socket_t *ngx_sio_socket_find(ngx_sio_socket_t *sk,
     sio_span_t nsp);
 static void ngx_sio_socket_send_disconnect(ngx_sio_session_t *s,
     sio_span_t nsp);
@@ -78,15 +81,17 @@ static void ngx_sio_socket_destroy(ngx_sio_socket_t *sk);
 static void ngx_sio_socket_remove(ngx_sio_socket_t *sk);
 
 static void ngx_sio_socket_export(ngx_sio_session_t *s, sio_out_t *o);
+static void ngx_sio_socket_export_list(ngx_sio_socket_t *first, sio_out_t *o);
+static void ngx_sio_socket_export_one(ngx_sio_socket_t *sk, sio_out_t *o);
 static void ngx_sio_socket_export_partial(ngx_sio_partial_t *partial,
     sio_out_t *o);
 static ngx_int_t ngx_sio_socket_import(ngx_sio_session_t *s, sio_in_t *in);
 static ngx_int_t ngx_sio_socket_import_partial(ngx_sio_session_t *s,
     sio_in_t *in);
+static ngx_int_t ngx_sio_socket_import_list(ngx_sio_session_t *s,
+    ngx_uint_t held, sio_in_t *in);
 static ngx_int_t ngx_sio_socket_import_one(ngx_sio_session_t *s,
-    sio_in_t *in);
-static ngx_int_t ngx_sio_socket_import_unknown(ngx_sio_session_t *s,
-    sio_span_t nsp, sio_in_t *in);
+    ngx_sio_nsp_conf_t *nc, sio_span_t nsp, ngx_uint_t held, sio_in_t *in);
 static void ngx_sio_socket_drop(ngx_sio_session_t *s);
 
 static void ngx_sio_plain_open(ngx_sio_session_t *s);
@@ -223,7 +228,7 @@ ngx_sio_socket_packet(ngx_sio_session_t *s, sio_packet_t *p)
         return ngx_sio_socket_connect(s, p);
 
     case SIO_DISCONNECT:
-        sk = ngx_sio_socket_find(s, p->nsp);
+        sk = ngx_sio_socket_find(s->sockets, p->nsp);
 
         if (sk == NULL) {
             return ngx_sio_socket_bad_state(s, "disconnect");
@@ -335,7 +340,9 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, sio_packet_t *p)
 
     ngx_sio_socket_sweep(s);
 
-    if (ngx_sio_socket_find(s, p->nsp)) {
+    if (ngx_sio_socket_find(s->sockets, p->nsp)
+        || ngx_sio_socket_find(s->held, p->nsp))
+    {
         return ngx_sio_socket_bad_state(s, "second connect");
     }
 
@@ -349,6 +356,10 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, sio_packet_t *p)
     }
 
     for (n = 0, sk = s->sockets; sk; sk = sk->next) {
+        n++;
+    }
+
+    for (sk = s->held; sk; sk = sk->next) {
         n++;
     }
 
@@ -390,7 +401,7 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, sio_packet_t *p)
         return NGX_OK;
     }
 
-    s->conf->application->connect(sk);
+    s->conf->application->connect(sk, p->json);
 
     return NGX_OK;
 }
@@ -432,7 +443,14 @@ ngx_sio_socket_event(ngx_sio_session_t *s, sio_packet_t *p,
     ngx_sio_event_t   ev;
     ngx_sio_socket_t *sk;
 
-    sk = ngx_sio_socket_find(s, p->nsp);
+    sk = ngx_sio_socket_find(s->sockets, p->nsp);
+
+    ngx_memzero(&ev, sizeof(ngx_sio_event_t));
+
+    ev.json = p->json;
+    ev.attachments = attachments;
+    ev.n = p->attachments;
+    ev.in_order = in_order;
 
     if (p->type == SIO_ACK || p->type == SIO_BINARY_ACK) {
 
@@ -440,8 +458,11 @@ ngx_sio_socket_event(ngx_sio_session_t *s, sio_packet_t *p,
             return ngx_sio_socket_bad_state(s, "acknowledgement");
         }
 
-        ngx_sio_count(acks_unknown);
-        return NGX_OK;
+        if (p->json.n && sk->reason == NGX_SIO_NONE) {
+            ngx_sio_ack_receive(sk, p->id, &ev);
+        }
+
+        return (s->state == NGX_SIO_SESSION_OPEN) ? NGX_OK : NGX_ABORT;
     }
 
     token = sio_span_null;
@@ -473,13 +494,7 @@ ngx_sio_socket_event(ngx_sio_session_t *s, sio_packet_t *p,
         return NGX_OK;
     }
 
-    ngx_memzero(&ev, sizeof(ngx_sio_event_t));
-
-    ev.json = p->json;
     ev.token = token;
-    ev.attachments = attachments;
-    ev.n = p->attachments;
-    ev.in_order = in_order;
     ev.has_ack = p->has_id;
     ev.ack = p->id;
 
@@ -668,11 +683,9 @@ ngx_sio_socket_bad_state(ngx_sio_session_t *s, const char *what)
 
 
 static ngx_sio_socket_t *
-ngx_sio_socket_find(ngx_sio_session_t *s, sio_span_t nsp)
+ngx_sio_socket_find(ngx_sio_socket_t *sk, sio_span_t nsp)
 {
-    ngx_sio_socket_t  *sk;
-
-    for (sk = s->sockets; sk; sk = sk->next) {
+    for ( /* void */ ; sk; sk = sk->next) {
         if (sio_span_eq(nsp, ngx_sio_span(&sk->nsp->sn.str))) {
             return sk;
         }
@@ -715,10 +728,15 @@ ngx_sio_socket_create(ngx_sio_session_t *s, ngx_sio_nsp_conf_t *conf,
     sk->nsp = ngx_sio_nsp_get(s->conf->app, name);
 
     if (sk->nsp == NULL) {
-        ngx_sio_socket_free(sk);
+        if (sk->auth) {
+            ngx_free(sk->auth);
+        }
+
+        ngx_free(sk);
         return NULL;
     }
 
+    sk->nsp->n++;
     sk->session = s;
     sk->conf = conf;
 
@@ -729,8 +747,15 @@ ngx_sio_socket_create(ngx_sio_session_t *s, ngx_sio_nsp_conf_t *conf,
 static void
 ngx_sio_socket_free(ngx_sio_socket_t *sk)
 {
+    sk->nsp->n--;
+    ngx_sio_nsp_release(sk->nsp);
+
     if (sk->auth) {
         ngx_free(sk->auth);
+    }
+
+    if (sk->data) {
+        ngx_free(sk->data);
     }
 
     ngx_free(sk);
@@ -738,9 +763,40 @@ ngx_sio_socket_free(ngx_sio_socket_t *sk)
 
 
 void
+ngx_sio_socket_hold(ngx_sio_socket_t *sk)
+{
+    sk->held = 1;
+    sk->next = sk->session->held;
+    sk->session->held = sk;
+
+    /* a client that asks for no namespace does not wait for an answer */
+
+    if (sk->session->conf->user == &ngx_sio_plain_user) {
+        ngx_sio_session_pause(sk->session);
+    }
+}
+
+
+static void
+ngx_sio_socket_unhold(ngx_sio_socket_t *sk)
+{
+    ngx_sio_socket_t  **last;
+
+    for (last = &sk->session->held; *last != sk; last = &(*last)->next) {
+        /* void */
+    }
+
+    *last = sk->next;
+    sk->next = NULL;
+    sk->held = 0;
+}
+
+
+void
 ngx_sio_socket_admit(ngx_sio_socket_t *sk)
 {
     sio_out_t           o;
+    ngx_uint_t          held;
     sio_packet_t        p;
     ngx_sio_msg_t      *m;
     ngx_sio_session_t  *s;
@@ -748,12 +804,23 @@ ngx_sio_socket_admit(ngx_sio_socket_t *sk)
 
     s = sk->session;
 
+    held = sk->held;
+
+    if (held) {
+        ngx_sio_socket_unhold(sk);
+    }
+
     ngx_sio_socket_add(sk);
     ngx_sio_session_connected(s);
 
     ngx_sio_count(connects);
 
     if (s->conf->user == &ngx_sio_plain_user) {
+
+        if (held) {
+            ngx_sio_session_resume(s);
+        }
+
         return;
     }
 
@@ -793,7 +860,6 @@ ngx_sio_socket_add(ngx_sio_socket_t *sk)
     *last = sk;
 
     ngx_queue_insert_tail(&sk->nsp->sockets, &sk->queue);
-    sk->nsp->n++;
 
     ngx_sio_registry_add_socket(sk);
     ngx_sio_count(sockets);
@@ -803,10 +869,19 @@ ngx_sio_socket_add(ngx_sio_socket_t *sk)
 void
 ngx_sio_socket_refuse(ngx_sio_socket_t *sk, sio_span_t json)
 {
-    ngx_sio_socket_connect_error(sk->session,
-                                 ngx_sio_span(&sk->nsp->sn.str), json);
+    if (sk->held) {
+        ngx_sio_socket_unhold(sk);
+    }
 
-    ngx_sio_nsp_release(sk->nsp);
+    if (sk->session->conf->user == &ngx_sio_plain_user) {
+        ngx_sio_count(connect_errors);
+        ngx_sio_session_close(sk->session, NGX_SIO_FORCED_CLOSE);
+
+    } else {
+        ngx_sio_socket_connect_error(sk->session,
+                                     ngx_sio_span(&sk->nsp->sn.str), json);
+    }
+
     ngx_sio_socket_free(sk);
 }
 
@@ -899,6 +974,15 @@ ngx_sio_socket_end(ngx_sio_session_t *s)
         ngx_sio_socket_free_partial(s);
     }
 
+    while (s->held) {
+        sk = s->held;
+        sk->reason = s->reason;
+
+        ngx_sio_socket_unhold(sk);
+        s->conf->application->abandon(sk);
+        ngx_sio_socket_free(sk);
+    }
+
     for (sk = s->sockets; sk; sk = sk->next) {
         if (sk->reason == NGX_SIO_NONE) {
             sk->reason = s->reason;
@@ -922,11 +1006,10 @@ static void
 ngx_sio_socket_remove(ngx_sio_socket_t *sk)
 {
     ngx_sio_room_leave_all(sk);
+    ngx_sio_ack_forget(sk);
     ngx_sio_registry_remove_socket(sk);
 
     ngx_queue_remove(&sk->queue);
-    sk->nsp->n--;
-    ngx_sio_nsp_release(sk->nsp);
 
     ngx_sio_uncount(sockets);
     ngx_sio_socket_free(sk);
@@ -936,33 +1019,61 @@ ngx_sio_socket_remove(ngx_sio_socket_t *sk)
 static void
 ngx_sio_socket_export(ngx_sio_session_t *s, sio_out_t *o)
 {
-    uint32_t               n;
-    ngx_rbtree_node_t     *node;
-    ngx_sio_socket_t      *sk;
-    ngx_sio_membership_t  *m;
-
     sio_out_byte(o, s->partial != NULL);
 
     if (s->partial) {
         ngx_sio_socket_export_partial(s->partial, o);
     }
 
-    for (n = 0, sk = s->sockets; sk; sk = sk->next) {
+    ngx_sio_socket_export_list(s->sockets, o);
+    ngx_sio_socket_export_list(s->held, o);
+}
+
+
+static void
+ngx_sio_socket_export_list(ngx_sio_socket_t *first, sio_out_t *o)
+{
+    uint32_t           n;
+    sio_out_t          size;
+    ngx_sio_socket_t  *sk;
+
+    for (n = 0, sk = first; sk; sk = sk->next) {
         n++;
     }
 
     sio_out_u32(o, n);
 
-    for (sk = s->sockets; sk; sk = sk->next) {
+    for (sk = first; sk; sk = sk->next) {
         sio_out_string(o, ngx_sio_span(&sk->nsp->sn.str));
-        sio_out_bytes(o, sk->id, NGX_SIO_ID_LEN);
-        sio_out_string(o, sk->auth ? ngx_sio_span(sk->auth) : sio_span_null);
 
-        sio_out_u32(o, sk->rooms ? sk->rooms->n : 0);
+        /* behind its length: a namespace may not be known there */
 
-        if (sk->rooms == NULL || sk->rooms->n == 0) {
-            continue;
-        }
+        size.p = NULL;
+        size.n = 0;
+        ngx_sio_socket_export_one(sk, &size);
+
+        sio_out_u32(o, size.n);
+        ngx_sio_socket_export_one(sk, o);
+    }
+}
+
+
+static void
+ngx_sio_socket_export_one(ngx_sio_socket_t *sk, sio_out_t *o)
+{
+    ngx_rbtree_node_t     *node;
+    ngx_sio_membership_t  *m;
+
+    sio_out_bytes(o, sk->id, NGX_SIO_ID_LEN);
+    sio_out_u64(o, sk->seq);
+    sio_out_string(o, sk->auth ? ngx_sio_span(sk->auth) : sio_span_null);
+    sio_out_string(o, sk->data ? ngx_sio_span(sk->data) : sio_span_null);
+
+    ngx_sio_ack_export(sk, o);
+
+    sio_out_u32(o, sk->rooms ? sk->rooms->n : 0);
+
+    if (sk->rooms && sk->rooms->n) {
 
         for (node = ngx_rbtree_min(sk->rooms->tree.root,
                                    sk->rooms->tree.sentinel);
@@ -973,6 +1084,8 @@ ngx_sio_socket_export(ngx_sio_session_t *s, sio_out_t *o)
             sio_out_string(o, ngx_sio_span(&m->room->sn.str));
         }
     }
+
+    sk->session->conf->application->export_(sk, o);
 }
 
 
@@ -1000,15 +1113,54 @@ ngx_sio_socket_export_partial(ngx_sio_partial_t *partial, sio_out_t *o)
 static ngx_int_t
 ngx_sio_socket_import(ngx_sio_session_t *s, sio_in_t *in)
 {
-    uint32_t  n;
-
     if (sio_in_u8(in) && ngx_sio_socket_import_partial(s, in) != NGX_OK) {
         return NGX_ERROR;
     }
 
+    return ngx_sio_socket_import_list(s, 0, in) == NGX_OK
+           ? ngx_sio_socket_import_list(s, 1, in) : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_sio_socket_import_list(ngx_sio_session_t *s, ngx_uint_t held,
+    sio_in_t *in)
+{
+    uint32_t             n;
+    sio_in_t             one;
+    ngx_str_t            name;
+    sio_span_t           nsp;
+    ngx_sio_nsp_conf_t  *nc;
+
     for (n = sio_in_u32(in); n > 0; n--) {
-        if (ngx_sio_socket_import_one(s, in) != NGX_OK) {
+        nsp = sio_in_string(in);
+        one = sio_in(sio_in_string(in));
+
+        if (in->bad) {
             return NGX_ERROR;
+        }
+
+        name = ngx_sio_str(nsp);
+        nc = ngx_sio_nsp_match(s->conf, &name);
+
+        if (nc) {
+            if (ngx_sio_socket_import_one(s, nc, nsp, held, &one) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        ngx_sio_session_log(NGX_LOG_INFO, s,
+                            "namespace left: the present configuration does "
+                            "not have it");
+
+        if (held) {
+            ngx_sio_socket_connect_error(s, nsp,
+                                         sio_span(NGX_SIO_INVALID_NSP));
+
+        } else {
+            ngx_sio_socket_send_disconnect(s, nsp);
         }
     }
 
@@ -1056,29 +1208,21 @@ ngx_sio_socket_import_partial(ngx_sio_session_t *s, sio_in_t *in)
 
 
 static ngx_int_t
-ngx_sio_socket_import_one(ngx_sio_session_t *s, sio_in_t *in)
+ngx_sio_socket_import_one(ngx_sio_session_t *s, ngx_sio_nsp_conf_t *nc,
+    sio_span_t nsp, ngx_uint_t held, sio_in_t *in)
 {
-    uint32_t             n;
-    ngx_str_t            name;
-    sio_span_t           nsp, id, auth, room;
-    ngx_sio_socket_t    *sk;
-    ngx_sio_nsp_conf_t  *nc;
-
-    nsp = sio_in_string(in);
-
-    if (in->bad) {
-        return NGX_ERROR;
-    }
+    uint32_t           n;
+    uint64_t           seq;
+    ngx_str_t          name;
+    sio_span_t         id, auth, data, room;
+    ngx_sio_socket_t  *sk;
 
     name = ngx_sio_str(nsp);
-    nc = ngx_sio_nsp_match(s->conf, &name);
-
-    if (nc == NULL) {
-        return ngx_sio_socket_import_unknown(s, nsp, in);
-    }
 
     id = sio_in_bytes(in, NGX_SIO_ID_LEN);
+    seq = sio_in_u64(in);
     auth = sio_in_string(in);
+    data = sio_in_string(in);
 
     if (in->bad) {
         return NGX_ERROR;
@@ -1090,45 +1234,34 @@ ngx_sio_socket_import_one(ngx_sio_session_t *s, sio_in_t *in)
     }
 
     ngx_memcpy(sk->id, id.p, NGX_SIO_ID_LEN);
-    ngx_sio_socket_add(sk);
+    sk->seq = seq;
+
+    if (held) {
+        ngx_sio_socket_hold(sk);
+
+    } else {
+        ngx_sio_socket_add(sk);
+    }
+
+    if (ngx_sio_data_restore(sk, data) != NGX_OK
+        || ngx_sio_ack_import(sk, in) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     for (n = sio_in_u32(in); n > 0; n--) {
         room = sio_in_string(in);
 
-        if (in->bad || ngx_sio_room_join(sk, room) == NGX_ERROR) {
+        if (in->bad || held || ngx_sio_room_join(sk, room) == NGX_ERROR) {
             return NGX_ERROR;
         }
-    }
-
-    return NGX_OK;
-}
-
-
-/* a namespace that this worker's configuration does not have */
-
-static ngx_int_t
-ngx_sio_socket_import_unknown(ngx_sio_session_t *s, sio_span_t nsp,
-    sio_in_t *in)
-{
-    uint32_t  n;
-
-    (void) sio_in_bytes(in, NGX_SIO_ID_LEN);
-    (void) sio_in_string(in);
-
-    for (n = sio_in_u32(in); n > 0 && !in->bad; n--) {
-        (void) sio_in_string(in);
     }
 
     if (in->bad) {
         return NGX_ERROR;
     }
 
-    ngx_sio_session_log(NGX_LOG_INFO, s,
-                        "namespace left: the present configuration does not "
-                        "have it");
-    ngx_sio_socket_send_disconnect(s, nsp);
-
-    return NGX_OK;
+    return s->conf->application->import_(sk, in);
 }
 
 
@@ -1141,10 +1274,19 @@ ngx_sio_socket_drop(ngx_sio_session_t *s)
         ngx_sio_socket_free_partial(s);
     }
 
+    while (s->held) {
+        sk = s->held;
+        ngx_sio_socket_unhold(sk);
+
+        s->conf->application->drop(sk);
+        ngx_sio_socket_free(sk);
+    }
+
     while (s->sockets) {
         sk = s->sockets;
         s->sockets = sk->next;
 
+        s->conf->application->drop(sk);
         ngx_sio_socket_remove(sk);
     }
 }
@@ -1220,7 +1362,7 @@ ngx_sio_plain_open(ngx_sio_session_t *s)
         return;
     }
 
-    s->conf->application->connect(sk);
+    s->conf->application->connect(sk, sio_span_null);
 }
 
 

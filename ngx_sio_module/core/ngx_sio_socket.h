@@ -31,6 +31,8 @@ struct ngx_sio_socket_s {
 
     unsigned                  reason:4;  /* ngx_sio_reason_t; not NONE: it
                                             leaves, nothing reaches it */
+    unsigned                  held:1;    /* not admitted yet */
+    unsigned                  nacks:16;
 
     u_char                    id[NGX_SIO_ID_LEN];
 
@@ -40,6 +42,11 @@ struct ngx_sio_socket_s {
     ngx_sio_nsp_conf_t       *conf;
     ngx_sio_rooms_t          *rooms;     /* NULL if there never was one */
     ngx_str_t                *auth;      /* JSON object, if a rule needs it */
+    ngx_str_t                *data;      /* its own, see ngx_sio_data.h */
+    ngx_sio_ack_t            *acks;      /* awaited of it */
+
+    void                     *backlog;   /* the application's own */
+    uint64_t                  seq;       /* of its requests */
 };
 
 
@@ -67,22 +74,37 @@ typedef struct {
 
 
 /*
- * The seam to what answers: rules, later a backend.  The functions get
- * sockets that live until they return; what must last longer keeps the id.
+ * The seam to what answers: rules and backends.  The functions get sockets
+ * that live until disconnect, abandon or drop.
  */
 
 struct ngx_sio_application_s {
     /*
      * A client wants to be in a namespace; sk is not in it yet.  Calls
-     * ngx_sio_socket_admit or ngx_sio_socket_refuse.
+     * ngx_sio_socket_admit or ngx_sio_socket_refuse; or ngx_sio_socket_hold
+     * and one of them later.
+     *
+     * takes    auth: what the client claims to be, a JSON object or empty
      */
-    void  (*connect)(ngx_sio_socket_t *sk);
+    void  (*connect)(ngx_sio_socket_t *sk, sio_span_t auth);
 
     /* an event, borrowed; may close sk and its session */
     void  (*event)(ngx_sio_socket_t *sk, ngx_sio_event_t *ev);
 
     /* sk leaves for sk->reason; it still is in its rooms */
     void  (*disconnect)(ngx_sio_socket_t *sk);
+
+    /* sk is held and its session ends, for sk->reason */
+    void  (*abandon)(ngx_sio_socket_t *sk);
+
+    /*
+     * For a socket that changes its worker: writes what the application has
+     * of it, restores that there (NGX_ERROR if it is not valid or there is no
+     * memory), frees it here.
+     */
+    void        (*export_)(ngx_sio_socket_t *sk, sio_out_t *o);
+    ngx_int_t   (*import_)(ngx_sio_socket_t *sk, sio_in_t *in);
+    void        (*drop)(ngx_sio_socket_t *sk);
 };
 
 
@@ -109,6 +131,11 @@ void ngx_sio_socket_done(void);
  * returns  NULL if there is no memory
  */
 sio_json_t *ngx_sio_socket_create_json(ngx_log_t *log);
+
+/*
+ * Keeps sk, which waits for being admitted or refused.
+ */
+void ngx_sio_socket_hold(ngx_sio_socket_t *sk);
 
 /*
  * Puts sk in its namespace and answers the client's CONNECT.

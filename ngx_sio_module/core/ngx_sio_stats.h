@@ -19,6 +19,8 @@
     X(messages)                /* encoded messages in memory */               \
     X(queued)                  /* references to them that wait */             \
     X(links)                   /* streams to other workers */                \
+    X(handler_running)         /* requests to handlers under way */           \
+    X(handler_queued)          /* events that wait for them, those included */\
     X(relays_held)             /* requests held for other workers' sessions */\
     X(moves_pending)           /* upgrades of other workers' sessions */      \
     X(bus_unsent)              /* bytes that wait for other workers */
@@ -37,6 +39,14 @@
     X(events_unhandled)        /* of them those without a rule */             \
     X(acks_sent)                                                              \
     X(acks_unknown)            /* acknowledgements nobody waits for */        \
+    X(acks_asked)              /* emits that ask for acknowledgements */      \
+    X(acks_received)           /* acknowledgements of clients */              \
+    X(acks_missing)            /* those that did not come in time */          \
+    X(handler_requests)        /* requests to handlers */                     \
+    X(handler_retries)         /* of them those that found no server */       \
+    X(handler_errors)          /* those without a valid response */           \
+    X(handler_timeouts)        /* of them those that took too long */         \
+    X(handler_lost)            /* events that no handler will hear of */      \
     X(emits)                   /* emit operations of rules and the API */     \
     X(deliveries)              /* packets queued for recipients */            \
     X(volatile_dropped)                                                       \
@@ -55,6 +65,8 @@
     X(limit_depth)                                                            \
     X(limit_sessions)                                                         \
     X(limit_data)                                                             \
+    X(limit_acks)                                                             \
+    X(limit_handler_queue)     /* times that a client was not read from */    \
     X(connect_timeouts)                                                       \
     X(upgrade_timeouts)                                                       \
     X(moves)                   /* sessions taken over from other workers */   \

@@ -49,6 +49,24 @@ typedef struct {
 } ngx_http_sio_cookie_t;
 
 
+/* a URI to which events are passed */
+
+typedef struct {
+    ngx_str_t                     text;       /* as it was written */
+    ngx_str_t                     uri;
+    ngx_str_t                     args;
+    ngx_str_t                     line;       /* of the request */
+
+    /* a worker's own: no server can be reached now */
+
+    ngx_uint_t                    down;
+    ngx_uint_t                    probing;    /* one is tried */
+    ngx_msec_t                    delay;
+    ngx_event_t                   timer;
+    ngx_queue_t                   waiting;    /* what is to be passed */
+} ngx_http_sio_handler_t;
+
+
 /* rules and templates of one namespace: opaque but for the rules' file */
 
 typedef struct ngx_http_sio_rules_s  ngx_http_sio_rules_t;
@@ -69,6 +87,22 @@ typedef struct {
     ngx_http_sio_rules_t         *rules;      /* of "/" */
     ngx_array_t                   namespaces; /* ngx_sio_nsp_conf_t as
                                                  written */
+
+    ngx_http_core_srv_conf_t     *server;
+    ngx_array_t                  *handlers;   /* ngx_http_sio_handler_t * */
+    ngx_array_t                  *handler_headers;    /* ngx_str_t, in lower
+                                                         case */
+    ngx_uint_t                    handler_inflight;
+    size_t                        handler_queue;
+    ngx_uint_t                    handler_batch;
+    ngx_msec_t                    handler_retry;
+    ngx_msec_t                    handler_timeout;
+    size_t                        handler_max_response;
+
+    /* a worker's own */
+
+    ngx_uint_t                    handler_running;    /* calls */
+    ngx_queue_t                   handler_waiting;    /* for a place */
 
     ngx_uint_t                    api;        /* "sio_api" is there, */
     ngx_sio_app_t                *api_app;    /* for this app */
@@ -94,12 +128,31 @@ typedef struct {
     size_t                        zone_size;
     ngx_shm_zone_t               *zone;
 
-    ngx_uint_t                    used;       /* some location has "sio" */
+    ngx_uint_t                    used;       /* some location has "sio", */
+    ngx_uint_t                    handlers;   /* or even handlers */
 } ngx_http_sio_main_conf_t;
 
 
 extern ngx_module_t  ngx_http_sio_module;
 
+
+/* what a handshake tells of a client; lives as long as the request */
+
+typedef struct {
+    ngx_str_t                    *data;       /* values of sio_data */
+    ngx_uint_t                    n;
+    ngx_str_t                     handshake;  /* JSON, for handlers */
+} ngx_http_sio_client_t;
+
+
+/*
+ * Finds out what there is to know of a client.
+ *
+ * returns  NGX_OK, NGX_DECLINED if it is too large (logged, counted), or an
+ *          HTTP status
+ */
+ngx_int_t ngx_http_sio_client(ngx_http_request_t *r,
+    ngx_http_sio_client_t *client);
 
 typedef enum {
     NGX_HTTP_SIO_ORIGIN_NONE = 0,        /* the request names no origin */
@@ -162,6 +215,9 @@ ngx_int_t ngx_http_sio_send_payload(ngx_http_request_t *r, ngx_str_t *body);
 
 /* Answers with a status and no body. */
 ngx_int_t ngx_http_sio_send_empty(ngx_http_request_t *r, ngx_uint_t status);
+
+/* The text of a status of the client's fault, as HTTP has it. */
+ngx_str_t ngx_http_sio_status_text(ngx_uint_t status);
 
 /* Has a client that goes while its request is held seen at once. */
 ngx_int_t ngx_http_sio_watch(ngx_http_request_t *r);

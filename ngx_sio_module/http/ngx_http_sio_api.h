@@ -16,9 +16,5 @@
  */
 ngx_int_t ngx_http_sio_api_handler(ngx_http_request_t *r);
 
-/* Prepares the API in a worker; gives back what that took. */
-ngx_int_t ngx_http_sio_api_init(ngx_cycle_t *cycle);
-void ngx_http_sio_api_done(void);
-
 
 #endif /* NGX_HTTP_SIO_API_H */

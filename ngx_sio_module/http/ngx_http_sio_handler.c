@@ -51,8 +51,6 @@ static ngx_int_t ngx_http_sio_upgrade(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_sio_upgradable(ngx_sio_session_t *s);
 static void ngx_http_sio_relayed(ngx_sio_remote_t *remote,
     ngx_sio_poll_request_t *request);
-static ngx_int_t ngx_http_sio_eval_data(ngx_http_request_t *r,
-    ngx_str_t **data, ngx_uint_t *n);
 
 
 const ngx_sio_poller_t  ngx_http_sio_poller = {
@@ -67,8 +65,7 @@ ngx_int_t
 ngx_http_sio_handler(ngx_http_request_t *r)
 {
     ngx_int_t                 rc, valid, code;
-    ngx_str_t                *data;
-    ngx_uint_t                n;
+    ngx_http_sio_client_t     client;
     ngx_http_sio_request_t    sr;
     ngx_http_sio_loc_conf_t  *slcf;
 
@@ -133,13 +130,13 @@ ngx_http_sio_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    rc = ngx_http_sio_eval_data(r, &data, &n);
+    rc = ngx_http_sio_client(r, &client);
 
     if (rc == NGX_DECLINED) {
         return ngx_http_sio_send_error(r, SIO_EIO_BAD_REQUEST, 0);
     }
 
-    return rc == NGX_OK ? ngx_http_sio_polling_open(r, data, n) : rc;
+    return rc == NGX_OK ? ngx_http_sio_polling_open(r, &client) : rc;
 }
 
 
@@ -355,7 +352,7 @@ ngx_http_sio_accept(ngx_http_request_t *r, ngx_sio_handover_t *h)
 {
     return ngx_http_sio_websocket_accept(r, h ? NGX_HTTP_SIO_WS_TAKE
                                               : NGX_HTTP_SIO_WS_REFUSE,
-                                         NULL, h, NULL, 0);
+                                         NULL, h, NULL);
 }
 
 
@@ -442,9 +439,8 @@ static ngx_int_t
 ngx_http_sio_upgrade(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
     ngx_int_t valid)
 {
-    ngx_int_t           rc;
-    ngx_str_t          *data;
-    ngx_uint_t          n;
+    ngx_int_t              rc;
+    ngx_http_sio_client_t  client;
 
     if (valid != NGX_OK) {
         rc = ngx_http_discard_request_body(r);
@@ -457,15 +453,15 @@ ngx_http_sio_upgrade(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
         || (sr->session && !ngx_http_sio_upgradable(sr->session)))
     {
         return ngx_http_sio_websocket_accept(r, NGX_HTTP_SIO_WS_REFUSE, NULL,
-                                             NULL, NULL, 0);
+                                             NULL, NULL);
     }
 
     if (sr->session) {
         return ngx_http_sio_websocket_accept(r, NGX_HTTP_SIO_WS_PROBE,
-                                             sr->session, NULL, NULL, 0);
+                                             sr->session, NULL, NULL);
     }
 
-    rc = ngx_http_sio_eval_data(r, &data, &n);
+    rc = ngx_http_sio_client(r, &client);
 
     if (rc == NGX_DECLINED) {
         return ngx_http_sio_send_error(r, SIO_EIO_BAD_REQUEST, 1);
@@ -473,58 +469,6 @@ ngx_http_sio_upgrade(ngx_http_request_t *r, ngx_http_sio_request_t *sr,
 
     return rc == NGX_OK
            ? ngx_http_sio_websocket_accept(r, NGX_HTTP_SIO_WS_OPEN, NULL, NULL,
-                                           data, n)
+                                           &client)
            : rc;
-}
-
-
-/* the values of sio_data; NGX_DECLINED if they are too large together */
-
-static ngx_int_t
-ngx_http_sio_eval_data(ngx_http_request_t *r, ngx_str_t **data,
-    ngx_uint_t *n)
-{
-    size_t                    size;
-    ngx_uint_t                i;
-    ngx_http_sio_data_t      *d;
-    ngx_http_sio_loc_conf_t  *slcf;
-
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sio_module);
-
-    *data = NULL;
-    *n = 0;
-
-    if (slcf->data == NULL) {
-        return NGX_OK;
-    }
-
-    *data = ngx_palloc(r->pool, slcf->data->nelts * sizeof(ngx_str_t));
-    if (*data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    d = slcf->data->elts;
-    size = 0;
-
-    for (i = 0; i < slcf->data->nelts; i++) {
-
-        if (ngx_http_complex_value(r, &d[i].value, &(*data)[i]) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        size += (*data)[i].len;
-    }
-
-    if (size > NGX_HTTP_SIO_MAX_DATA_SIZE) {
-        ngx_sio_count(limit_data);
-        ngx_http_sio_log(NGX_LOG_WARN, r,
-                         "handshake refused: the values of \"sio_data\" take "
-                         "%uz bytes, limited to %d", size,
-                         NGX_HTTP_SIO_MAX_DATA_SIZE);
-        return NGX_DECLINED;
-    }
-
-    *n = i;
-
-    return NGX_OK;
 }

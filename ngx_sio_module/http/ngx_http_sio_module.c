@@ -5,6 +5,9 @@
 
 #include "http/ngx_http_sio.h"
 #include "http/ngx_http_sio_api.h"
+#include "http/ngx_http_sio_application.h"
+#include "http/ngx_http_sio_backend.h"
+#include "http/ngx_http_sio_call.h"
 #include "http/ngx_http_sio_compat.h"
 #include "http/ngx_http_sio_handler.h"
 #include "http/ngx_http_sio_relay.h"
@@ -67,6 +70,12 @@ static char *ngx_http_sio_bus_path(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_sio_bus_buffer(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_sio_zone_size(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_sio_on(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sio_set_handler(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_sio_add_handler(ngx_conf_t *cf,
+    ngx_http_sio_loc_conf_t *conf, ngx_http_sio_rules_t *rules);
+static char *ngx_http_sio_handler_headers(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_sio_namespace(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_sio_namespace_line(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -116,6 +125,14 @@ static ngx_conf_num_bounds_t  ngx_http_sio_rooms_bounds = {
 
 static ngx_conf_num_bounds_t  ngx_http_sio_depth_bounds = {
     ngx_conf_check_num_bounds, 1, 10000
+};
+
+static ngx_conf_num_bounds_t  ngx_http_sio_inflight_bounds = {
+    ngx_conf_check_num_bounds, 1, 65535
+};
+
+static ngx_conf_num_bounds_t  ngx_http_sio_batch_bounds = {
+    ngx_conf_check_num_bounds, 1, 1000
 };
 
 
@@ -271,6 +288,62 @@ static ngx_command_t  ngx_http_sio_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sio_handler"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_sio_set_handler,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sio_handler_headers"),
+      NGX_HTTP_SIO_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_sio_handler_headers,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sio_handler_inflight"),
+      NGX_HTTP_SIO_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sio_loc_conf_t, handler_inflight),
+      &ngx_http_sio_inflight_bounds },
+
+    { ngx_string("sio_handler_queue"),
+      NGX_HTTP_SIO_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sio_loc_conf_t, handler_queue),
+      &ngx_http_sio_positive_post },
+
+    { ngx_string("sio_handler_batch"),
+      NGX_HTTP_SIO_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sio_loc_conf_t, handler_batch),
+      &ngx_http_sio_batch_bounds },
+
+    { ngx_string("sio_handler_retry"),
+      NGX_HTTP_SIO_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sio_loc_conf_t, handler_retry),
+      NULL },
+
+    { ngx_string("sio_handler_timeout"),
+      NGX_HTTP_SIO_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sio_loc_conf_t, handler_timeout),
+      &ngx_http_sio_positive_post },
+
+    { ngx_string("sio_handler_max_response"),
+      NGX_HTTP_SIO_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sio_loc_conf_t, handler_max_response),
+      &ngx_http_sio_positive_post },
+
     { ngx_string("sio_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_sio_status,
@@ -390,7 +463,12 @@ ngx_http_sio_postconfiguration(ngx_conf_t *cf)
         }
     }
 
+    if (smcf->handlers) {
+        ngx_http_sio_call_filters();
+    }
+
     ngx_sio_handover_judge = ngx_http_sio_judge;
+    ngx_sio_bus_backend = &ngx_http_sio_backend_bus;
     ngx_sio_relay_set(&ngx_http_sio_relay_holder, &ngx_http_sio_poller);
 
     smcf->zone = ngx_shared_memory_add(cf, &name, smcf->zone_size,
@@ -568,6 +646,16 @@ ngx_http_sio_create_loc_conf(ngx_conf_t *cf)
     conf->core.max_rooms = NGX_CONF_UNSET_UINT;
     conf->core.max_depth = NGX_CONF_UNSET_UINT;
 
+    conf->handler_inflight = NGX_CONF_UNSET_UINT;
+    conf->handler_queue = NGX_CONF_UNSET_SIZE;
+    conf->handler_batch = NGX_CONF_UNSET_UINT;
+    conf->handler_retry = NGX_CONF_UNSET_MSEC;
+    conf->handler_timeout = NGX_CONF_UNSET_MSEC;
+    conf->handler_max_response = NGX_CONF_UNSET_SIZE;
+    conf->handler_headers = NGX_CONF_UNSET_PTR;
+
+    ngx_queue_init(&conf->handler_waiting);
+
     conf->parser = NGX_CONF_UNSET_UINT;
     conf->origins = NGX_CONF_UNSET_PTR;
     conf->data = NGX_CONF_UNSET_PTR;
@@ -601,6 +689,7 @@ ngx_http_sio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->location = prev->location;
         conf->rules = prev->rules;
         conf->namespaces = prev->namespaces;
+        conf->handlers = prev->handlers;
         conf->core.keep_auth = prev->core.keep_auth;
 
         if (clcf->lmt_excpt && clcf->handler == NULL) {
@@ -637,6 +726,20 @@ ngx_http_sio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->core.max_depth,
                               prev->core.max_depth, 64);
 
+    ngx_conf_merge_uint_value(conf->handler_inflight,
+                              prev->handler_inflight, 256);
+    ngx_conf_merge_size_value(conf->handler_queue, prev->handler_queue,
+                              256 * 1024);
+    ngx_conf_merge_uint_value(conf->handler_batch, prev->handler_batch, 1);
+    ngx_conf_merge_msec_value(conf->handler_retry, prev->handler_retry,
+                              30000);
+    ngx_conf_merge_msec_value(conf->handler_timeout, prev->handler_timeout,
+                              60000);
+    ngx_conf_merge_size_value(conf->handler_max_response,
+                              prev->handler_max_response, 1024 * 1024);
+    ngx_conf_merge_ptr_value(conf->handler_headers, prev->handler_headers,
+                             NULL);
+
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
     ngx_conf_merge_ptr_value(conf->data, prev->data, NULL);
 
@@ -654,8 +757,9 @@ ngx_http_sio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->rules || conf->namespaces.nelts) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"sio_on\" and \"sio_namespace\" need \"sio\" in their "
-                      "location, \"%V\" has none", &conf->location);
+                      "\"sio_on\", \"sio_handler\" and \"sio_namespace\" need "
+                      "\"sio\" in their location, \"%V\" has none",
+                      &conf->location);
         return NGX_CONF_ERROR;
     }
 
@@ -757,9 +861,12 @@ ngx_http_sio_wire(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     smcf->used = 1;
+    smcf->handlers |= (conf->handlers != NULL);
 
+    conf->server = ngx_http_conf_get_module_srv_conf(cf,
+                                                     ngx_http_core_module);
     conf->core.log = clcf->error_log;
-    conf->core.application = &ngx_http_sio_rules_application;
+    conf->core.application = &ngx_http_sio_application;
     conf->core.user = (conf->parser == NGX_HTTP_SIO_PARSER_NONE)
                       ? &ngx_sio_plain_user : &ngx_sio_socket_user;
 
@@ -1078,8 +1185,98 @@ ngx_http_sio_on(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         slcf->location = clcf->name;
     }
 
-    return ngx_http_sio_rules_conf_add(cf, slcf->rules,
-                                       &slcf->core.keep_auth);
+    return ngx_http_sio_rules_conf_add(cf, slcf->rules, slcf,
+                                       ngx_http_sio_backend_handler);
+}
+
+
+static char *
+ngx_http_sio_set_handler(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sio_loc_conf_t *slcf = conf;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (slcf->rules == NULL) {
+        slcf->rules = ngx_http_sio_rules_conf_create(cf);
+        if (slcf->rules == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    slcf->location = clcf->name;
+
+    return ngx_http_sio_add_handler(cf, slcf, slcf->rules);
+}
+
+
+static char *
+ngx_http_sio_add_handler(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf,
+    ngx_http_sio_rules_t *rules)
+{
+    ngx_str_t  *value;
+
+    if (rules->handler) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    rules->handler = ngx_http_sio_backend_handler(cf, conf, &value[1]);
+
+    return rules->handler ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+/* request headers, in lower case as handlers are told them */
+
+static char *
+ngx_http_sio_handler_headers(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sio_loc_conf_t *slcf = conf;
+
+    ngx_str_t   *value, *name;
+    ngx_uint_t   i, j;
+
+    if (slcf->handler_headers != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    slcf->handler_headers = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                             sizeof(ngx_str_t));
+    if (slcf->handler_headers == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        for (j = 0; j < value[i].len; j++) {
+            if (value[i].data[j] <= ' ' || value[i].data[j] >= 0x7f
+                || ngx_strchr("()<>@,;:\\\"/[]?={}", value[i].data[j]))
+            {
+                break;
+            }
+        }
+
+        if (j == 0 || j != value[i].len) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid header name \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        name = ngx_array_push(slcf->handler_headers);
+        if (name == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *name = value[i];
+        ngx_strlow(name->data, name->data, name->len);
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -1203,6 +1400,22 @@ ngx_http_sio_namespace_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
+    if (ngx_strcmp(value[0].data, "sio_handler") == 0) {
+        char  *rv;
+
+        rv = (cf->args->nelts == 2)
+             ? ngx_http_sio_add_handler(cf, ctx->conf, ctx->rules)
+             : "has an invalid number of arguments";
+
+        if (rv != NGX_CONF_OK && rv != NGX_CONF_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" directive %s",
+                               &value[0], rv);
+            return NGX_CONF_ERROR;
+        }
+
+        return rv;
+    }
+
     if (ngx_strcmp(value[0].data, "sio_on") != 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "directive \"%V\" is not allowed in "
@@ -1217,8 +1430,8 @@ ngx_http_sio_namespace_line(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    return ngx_http_sio_rules_conf_add(cf, ctx->rules,
-                                       &ctx->conf->core.keep_auth);
+    return ngx_http_sio_rules_conf_add(cf, ctx->rules, ctx->conf,
+                                       ngx_http_sio_backend_handler);
 }
 
 
@@ -1600,8 +1813,7 @@ ngx_http_sio_init_process(ngx_cycle_t *cycle)
 
     if (ngx_sio_registry_init(cycle) != NGX_OK
         || ngx_sio_socket_init(cycle) != NGX_OK
-        || ngx_http_sio_rules_init(cycle) != NGX_OK
-        || ngx_http_sio_api_init(cycle) != NGX_OK
+        || ngx_http_sio_application_init(cycle) != NGX_OK
         || ngx_sio_bus_init(cycle, smcf->zone, smcf->bus_buffer) != NGX_OK)
     {
         return NGX_ERROR;
@@ -1616,8 +1828,7 @@ ngx_http_sio_exit_process(ngx_cycle_t *cycle)
 {
     ngx_sio_bus_done();
     ngx_sio_socket_done();
-    ngx_http_sio_rules_done();
-    ngx_http_sio_api_done();
+    ngx_http_sio_application_done();
 }
 
 

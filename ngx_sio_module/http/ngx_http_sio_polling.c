@@ -30,6 +30,8 @@ typedef struct {
     ngx_event_t                   next;      /* the next slice of a POST */
     u_char                       *body;      /* a remote one's, ours to free */
     sio_span_t                    rest;      /* of a POST's payload */
+    unsigned                      stalled:1; /* until the session resumes */
+    unsigned                      told:1;    /* the holder: it takes longer */
 } ngx_http_sio_poll_t;
 
 
@@ -57,6 +59,8 @@ static ngx_int_t ngx_http_sio_polling_too_large(ngx_http_sio_poll_t *poll,
 static void ngx_http_sio_polling_read(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sio_polling_payload_in(ngx_http_sio_poll_t *poll);
 static void ngx_http_sio_polling_next(ngx_event_t *ev);
+static void ngx_http_sio_polling_stall(ngx_http_sio_poll_t *poll);
+static void ngx_http_sio_polling_go_on(ngx_http_sio_poll_t *poll);
 static ngx_int_t ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll);
 static ngx_int_t ngx_http_sio_polling_posted(ngx_http_sio_poll_t *poll,
     ngx_uint_t status);
@@ -84,6 +88,7 @@ static void ngx_http_sio_polling_flush(ngx_sio_session_t *s);
 static ngx_uint_t ngx_http_sio_polling_writable(ngx_sio_session_t *s);
 static ngx_int_t ngx_http_sio_polling_close(ngx_sio_session_t *s);
 static void ngx_http_sio_polling_release(ngx_sio_session_t *s);
+static void ngx_http_sio_polling_resume(ngx_sio_session_t *s);
 
 
 const ngx_sio_transport_t  ngx_http_sio_polling_transport = {
@@ -92,13 +97,14 @@ const ngx_sio_transport_t  ngx_http_sio_polling_transport = {
     ngx_http_sio_polling_writable,
     ngx_http_sio_polling_close,
     ngx_http_sio_polling_release,
-    NULL                               /* nothing upgrades to polling */
+    NULL,                              /* nothing upgrades to polling */
+    ngx_http_sio_polling_resume
 };
 
 
 ngx_int_t
-ngx_http_sio_polling_open(ngx_http_request_t *r, ngx_str_t *data,
-    ngx_uint_t n)
+ngx_http_sio_polling_open(ngx_http_request_t *r,
+    ngx_http_sio_client_t *client)
 {
     sio_out_t                 o;
     ngx_str_t                 body;
@@ -121,7 +127,8 @@ ngx_http_sio_polling_open(ngx_http_request_t *r, ngx_str_t *data,
     ngx_queue_init(&polling->requests);
 
     s = ngx_sio_session_create(&slcf->core, &ngx_http_sio_polling_transport,
-                               polling, &r->connection->addr_text, data, n);
+                               polling, &r->connection->addr_text,
+                               client->data, client->n, &client->handshake);
     if (s == NULL) {
         ngx_free(polling);
         return NGX_HTTP_SERVICE_UNAVAILABLE;
@@ -516,7 +523,34 @@ ngx_http_sio_polling_next(ngx_event_t *ev)
 }
 
 
-/* NGX_AGAIN: enough for this turn; else what finalizes the request */
+/*
+ * The POST is answered when the session has resumed: until then its client
+ * sends no other one.
+ */
+
+static void
+ngx_http_sio_polling_stall(ngx_http_sio_poll_t *poll)
+{
+    poll->stalled = 1;
+
+    if (poll->to.remote && !poll->told) {
+        poll->told = 1;
+        (void) ngx_http_sio_polling_say(&poll->to, NGX_SIO_ANSWER_LATER, 0);
+    }
+}
+
+
+static void
+ngx_http_sio_polling_go_on(ngx_http_sio_poll_t *poll)
+{
+    if (poll->stalled) {
+        poll->stalled = 0;
+        ngx_post_event(&poll->next, &ngx_posted_events);
+    }
+}
+
+
+/* NGX_AGAIN: not now; else what finalizes the request */
 
 static ngx_int_t
 ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll)
@@ -532,6 +566,11 @@ ngx_http_sio_polling_packets(ngx_http_sio_poll_t *poll)
     }
 
     while (!ngx_sio_session_busy()) {
+
+        if (s->paused) {
+            ngx_http_sio_polling_stall(poll);
+            return NGX_AGAIN;
+        }
 
         rc = sio_eio_decode_payload(&poll->rest, &p);
 
@@ -643,14 +682,17 @@ static void
 ngx_http_sio_polling_detach(ngx_sio_session_t *s)
 {
     ngx_queue_t             *q;
+    ngx_http_sio_poll_t     *poll;
     ngx_http_sio_polling_t  *polling;
 
     polling = s->carrier;
 
     while (!ngx_queue_empty(&polling->requests)) {
         q = ngx_queue_head(&polling->requests);
-        ngx_http_sio_polling_let_go(ngx_queue_data(q, ngx_http_sio_poll_t,
-                                                   queue));
+        poll = ngx_queue_data(q, ngx_http_sio_poll_t, queue);
+
+        ngx_http_sio_polling_let_go(poll);
+        ngx_http_sio_polling_go_on(poll);
     }
 
     ngx_free(polling);
@@ -994,4 +1036,17 @@ ngx_http_sio_polling_release(ngx_sio_session_t *s)
     }
 
     ngx_http_sio_polling_detach(s);
+}
+
+
+static void
+ngx_http_sio_polling_resume(ngx_sio_session_t *s)
+{
+    ngx_http_sio_polling_t  *polling;
+
+    polling = s->carrier;
+
+    if (polling->post) {
+        ngx_http_sio_polling_go_on(polling->post);
+    }
 }

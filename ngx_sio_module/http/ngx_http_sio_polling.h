@@ -16,11 +16,11 @@ extern const ngx_sio_transport_t  ngx_http_sio_polling_transport;
 /*
  * Opens a session and answers with the open packet.
  *
- * takes    data: n evaluated values of sio_data
+ * takes    client: what the handshake tells
  * returns  what a content handler returns
  */
-ngx_int_t ngx_http_sio_polling_open(ngx_http_request_t *r, ngx_str_t *data,
-    ngx_uint_t n);
+ngx_int_t ngx_http_sio_polling_open(ngx_http_request_t *r,
+    ngx_http_sio_client_t *client);
 
 /*
  * Handles a GET, POST or any other method of a session that polls.

@@ -188,7 +188,9 @@ ngx_http_sio_relay_refuse(ngx_http_sio_relayed_t *ctx, ngx_uint_t status)
 {
     ctx->answered = 1;
 
-    ngx_del_timer(&ctx->timer);
+    if (ctx->timer.timer_set) {
+        ngx_del_timer(&ctx->timer);
+    }
 
     ngx_http_finalize_request(ctx->request, status);
 }
@@ -206,13 +208,17 @@ ngx_http_sio_relay_answer(void *data, ngx_sio_answer_e answer,
         return;
     }
 
-    ctx->answered = 1;
-    ctx->answer = answer;
-    ctx->value = value;
-
     if (ctx->timer.timer_set) {
         ngx_del_timer(&ctx->timer);
     }
+
+    if (answer == NGX_SIO_ANSWER_LATER) {
+        return;
+    }
+
+    ctx->answered = 1;
+    ctx->answer = answer;
+    ctx->value = value;
 
     if (ctx->reading) {
         return;

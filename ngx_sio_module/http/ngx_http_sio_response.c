@@ -542,3 +542,36 @@ ngx_http_sio_log(ngx_uint_t level, ngx_http_request_t *r, const char *fmt,
 
     ctx->request = request;
 }
+
+
+ngx_str_t
+ngx_http_sio_status_text(ngx_uint_t status)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        ngx_uint_t  status;
+        ngx_str_t   text;
+    } texts[] = {
+        { 400, ngx_string("Bad Request") },
+        { 401, ngx_string("Unauthorized") },
+        { 402, ngx_string("Payment Required") },
+        { 403, ngx_string("Forbidden") },
+        { 404, ngx_string("Not Found") },
+        { 405, ngx_string("Method Not Allowed") },
+        { 408, ngx_string("Request Timeout") },
+        { 409, ngx_string("Conflict") },
+        { 410, ngx_string("Gone") },
+        { 413, ngx_string("Payload Too Large") },
+        { 422, ngx_string("Unprocessable Entity") },
+        { 429, ngx_string("Too Many Requests") }
+    };
+
+    for (i = 0; i < sio_countof(texts); i++) {
+        if (texts[i].status == status) {
+            return texts[i].text;
+        }
+    }
+
+    return (ngx_str_t) ngx_string("Refused");
+}

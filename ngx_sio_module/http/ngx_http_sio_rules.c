@@ -7,6 +7,7 @@
  */
 
 #include "http/ngx_http_sio_rules.h"
+#include "core/ngx_sio_data.h"
 #include "core/ngx_sio_nsp.h"
 #include "core/ngx_sio_op.h"
 #include "core/ngx_sio_room.h"
@@ -32,11 +33,6 @@ typedef struct {
     ngx_uint_t                   acked;
 } ngx_http_sio_rules_run_t;
 
-
-static void ngx_http_sio_rules_connect(ngx_sio_socket_t *sk);
-static void ngx_http_sio_rules_event(ngx_sio_socket_t *sk,
-    ngx_sio_event_t *ev);
-static void ngx_http_sio_rules_disconnect(ngx_sio_socket_t *sk);
 
 static void ngx_http_sio_rules_run(ngx_http_sio_rules_run_t *run,
     ngx_array_t *rules);
@@ -64,15 +60,6 @@ static sio_span_t ngx_http_sio_rules_args(ngx_http_sio_rules_run_t *run);
 static ngx_int_t ngx_http_sio_rules_decode(ngx_http_sio_rules_run_t *run);
 static sio_span_t ngx_http_sio_rules_get(void *ctx,
     const sio_template_part_t *part);
-static sio_span_t ngx_http_sio_rules_data(ngx_sio_session_t *s,
-    sio_span_t name);
-
-
-const ngx_sio_application_t  ngx_http_sio_rules_application = {
-    ngx_http_sio_rules_connect,
-    ngx_http_sio_rules_event,
-    ngx_http_sio_rules_disconnect
-};
 
 
 static ngx_str_t     ngx_http_sio_rules_message = ngx_string("message");
@@ -100,13 +87,11 @@ ngx_http_sio_rules_done(void)
 }
 
 
-static void
-ngx_http_sio_rules_connect(ngx_sio_socket_t *sk)
+void
+ngx_http_sio_rules_connection(ngx_sio_socket_t *sk)
 {
     ngx_http_sio_rules_t      *rules;
     ngx_http_sio_rules_run_t   run;
-
-    ngx_sio_socket_admit(sk);
 
     ngx_memzero(&run, sizeof(ngx_http_sio_rules_run_t));
 
@@ -116,11 +101,11 @@ ngx_http_sio_rules_connect(ngx_sio_socket_t *sk)
 
     rules = sk->conf->application;
 
-    ngx_http_sio_rules_run(&run, &rules->connection);
+    ngx_http_sio_rules_run(&run, &rules->connection.rules);
 }
 
 
-static void
+void
 ngx_http_sio_rules_disconnect(ngx_sio_socket_t *sk)
 {
     u_char                    *p;
@@ -130,7 +115,7 @@ ngx_http_sio_rules_disconnect(ngx_sio_socket_t *sk)
 
     rules = sk->conf->application;
 
-    if (rules->disconnect.nelts == 0) {
+    if (rules->disconnect.rules.nelts == 0) {
         return;
     }
 
@@ -145,15 +130,16 @@ ngx_http_sio_rules_disconnect(ngx_sio_socket_t *sk)
     run.args.p = args;
     run.args.n = p - args;
 
-    ngx_http_sio_rules_run(&run, &rules->disconnect);
+    ngx_http_sio_rules_run(&run, &rules->disconnect.rules);
 }
 
 
-static void
+ngx_http_sio_handler_t *
 ngx_http_sio_rules_event(ngx_sio_socket_t *sk, ngx_sio_event_t *ev)
 {
-    ngx_array_t                 *list;
     ngx_http_sio_rules_t        *rules;
+    ngx_http_sio_handler_t      *handler;
+    ngx_http_sio_rules_list_t   *list;
     ngx_http_sio_rules_run_t     run;
     ngx_http_sio_rules_event_t  *e;
 
@@ -163,7 +149,7 @@ ngx_http_sio_rules_event(ngx_sio_socket_t *sk, ngx_sio_event_t *ev)
     run.event = ev;
 
     if (ngx_http_sio_rules_decode(&run) != NGX_OK) {
-        return;
+        return NULL;
     }
 
     rules = sk->conf->application;
@@ -173,13 +159,20 @@ ngx_http_sio_rules_event(ngx_sio_socket_t *sk, ngx_sio_event_t *ev)
                                   ngx_crc32_short(run.name.data,
                                                   run.name.len));
 
-    list = e ? &e->rules : &rules->any;
+    list = e ? &e->list : &rules->any;
+    handler = list->handler;
 
-    if (list->nelts == 0) {
-        ngx_sio_count(events_unhandled);
+    if (list->rules.nelts == 0 && handler == NULL) {
+        handler = rules->handler;
+
+        if (handler == NULL) {
+            ngx_sio_count(events_unhandled);
+        }
     }
 
-    ngx_http_sio_rules_run(&run, list);
+    ngx_http_sio_rules_run(&run, &list->rules);
+
+    return handler;
 }
 
 
@@ -797,34 +790,11 @@ ngx_http_sio_rules_get(void *ctx, const sio_template_part_t *part)
         return run->reason ? ngx_sio_span(run->reason) : sio_span_null;
 
     case SIO_VAR_DATA:
-        return ngx_http_sio_rules_data(run->socket->session, part->text);
+        run->dirty = 1;
+        return ngx_sio_data_get(run->socket, part->text,
+                                ngx_http_sio_rules_pool);
 
     default:
         return sio_span_null;
     }
-}
-
-
-static sio_span_t
-ngx_http_sio_rules_data(ngx_sio_session_t *s, sio_span_t name)
-{
-    ngx_uint_t                i;
-    ngx_http_sio_data_t      *data;
-    ngx_http_sio_loc_conf_t  *slcf;
-
-    slcf = (ngx_http_sio_loc_conf_t *) s->conf;    /* its first member */
-
-    if (slcf->data == NULL) {
-        return sio_span_null;
-    }
-
-    data = slcf->data->elts;
-
-    for (i = 0; i < s->ndata; i++) {
-        if (sio_span_eq(name, ngx_sio_span(&data[i].name))) {
-            return ngx_sio_span(&s->data[i]);
-        }
-    }
-
-    return sio_span_null;
 }

@@ -6,6 +6,7 @@
 #define NGX_HTTP_SIO_RULES_H
 
 #include "http/ngx_http_sio.h"
+#include "core/ngx_sio_socket.h"
 #include "proto/sio_template.h"
 
 
@@ -50,24 +51,28 @@ typedef struct {
 } ngx_http_sio_rule_t;
 
 
+/* what an event runs, and to which handler it goes besides, or NULL */
+
+typedef struct {
+    ngx_array_t                  rules;       /* ngx_http_sio_rule_t */
+    ngx_http_sio_handler_t      *handler;
+} ngx_http_sio_rules_list_t;
+
+
 typedef struct {
     ngx_str_node_t               sn;          /* the event's name */
-    ngx_array_t                  rules;       /* ngx_http_sio_rule_t */
+    ngx_http_sio_rules_list_t    list;
 } ngx_http_sio_rules_event_t;
 
 
 struct ngx_http_sio_rules_s {
     ngx_rbtree_t                 events;      /* ngx_http_sio_rules_event_t */
     ngx_rbtree_node_t            sentinel;
-    ngx_array_t                  connection;  /* ngx_http_sio_rule_t */
-    ngx_array_t                  disconnect;
-    ngx_array_t                  any;
+    ngx_http_sio_rules_list_t    connection;
+    ngx_http_sio_rules_list_t    disconnect;
+    ngx_http_sio_rules_list_t    any;
+    ngx_http_sio_handler_t      *handler;     /* sio_handler */
 };
-
-
-/* the rules as the application of the core */
-
-extern const ngx_sio_application_t  ngx_http_sio_rules_application;
 
 
 /*
@@ -79,6 +84,24 @@ ngx_int_t ngx_http_sio_rules_init(ngx_cycle_t *cycle);
 
 /* Gives back what ngx_http_sio_rules_init took. */
 void ngx_http_sio_rules_done(void);
+
+/*
+ * Runs the rules of a socket that was admitted, or that leaves.
+ *
+ * may      close sockets and sessions
+ */
+void ngx_http_sio_rules_connection(ngx_sio_socket_t *sk);
+void ngx_http_sio_rules_disconnect(ngx_sio_socket_t *sk);
+
+/*
+ * Runs those of an event.
+ *
+ * takes    ev: borrowed
+ * returns  the handler to which it goes; NULL if to none
+ * may      close sk and its session
+ */
+ngx_http_sio_handler_t *ngx_http_sio_rules_event(ngx_sio_socket_t *sk,
+    ngx_sio_event_t *ev);
 
 
 #endif /* NGX_HTTP_SIO_RULES_H */

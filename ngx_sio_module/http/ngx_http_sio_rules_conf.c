@@ -14,8 +14,10 @@ static char *ngx_http_sio_rules_conf_parse(ngx_conf_t *cf,
     ngx_http_sio_rule_t *rule, ngx_str_t *event, ngx_uint_t *keep_auth);
 static ngx_int_t ngx_http_sio_rules_conf_param(ngx_conf_t *cf,
     ngx_http_sio_rule_t *rule, ngx_str_t *word, ngx_uint_t *keep_auth);
-static ngx_array_t *ngx_http_sio_rules_conf_for(ngx_conf_t *cf,
+static ngx_http_sio_rules_list_t *ngx_http_sio_rules_conf_for(ngx_conf_t *cf,
     ngx_http_sio_rules_t *rules, ngx_str_t *event);
+static ngx_int_t ngx_http_sio_rules_conf_list(ngx_conf_t *cf,
+    ngx_http_sio_rules_list_t *list);
 static ngx_int_t ngx_http_sio_rules_conf_template(ngx_conf_t *cf,
     ngx_str_t *text, ngx_uint_t json, sio_template_t *t,
     ngx_uint_t *keep_auth);
@@ -62,12 +64,9 @@ ngx_http_sio_rules_conf_create(ngx_conf_t *cf)
     ngx_rbtree_init(&rules->events, &rules->sentinel,
                     ngx_str_rbtree_insert_value);
 
-    if (ngx_array_init(&rules->connection, cf->pool, 1,
-                       sizeof(ngx_http_sio_rule_t)) != NGX_OK
-        || ngx_array_init(&rules->disconnect, cf->pool, 1,
-                          sizeof(ngx_http_sio_rule_t)) != NGX_OK
-        || ngx_array_init(&rules->any, cf->pool, 1,
-                          sizeof(ngx_http_sio_rule_t)) != NGX_OK)
+    if (ngx_http_sio_rules_conf_list(cf, &rules->connection) != NGX_OK
+        || ngx_http_sio_rules_conf_list(cf, &rules->disconnect) != NGX_OK
+        || ngx_http_sio_rules_conf_list(cf, &rules->any) != NGX_OK)
     {
         return NULL;
     }
@@ -76,13 +75,21 @@ ngx_http_sio_rules_conf_create(ngx_conf_t *cf)
 }
 
 
+static ngx_int_t
+ngx_http_sio_rules_conf_list(ngx_conf_t *cf, ngx_http_sio_rules_list_t *list)
+{
+    return ngx_array_init(&list->rules, cf->pool, 1,
+                          sizeof(ngx_http_sio_rule_t));
+}
+
+
 char *
 ngx_http_sio_rules_conf_add(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
-    ngx_uint_t *keep_auth)
+    ngx_http_sio_loc_conf_t *conf, ngx_http_sio_rules_conf_handler_pt handler)
 {
-    ngx_str_t            *value;
-    ngx_array_t          *list;
-    ngx_http_sio_rule_t  *rule;
+    ngx_str_t                  *value;
+    ngx_http_sio_rule_t        *rule;
+    ngx_http_sio_rules_list_t  *list;
 
     value = cf->args->elts;
 
@@ -107,18 +114,39 @@ ngx_http_sio_rules_conf_add(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
         return NGX_CONF_ERROR;
     }
 
-    rule = ngx_array_push(list);
+    if (ngx_strcmp(value[2].data, "handler") == 0) {
+
+        if (cf->args->nelts != 4) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "action \"handler\" needs a URI, and takes "
+                               "nothing else");
+            return NGX_CONF_ERROR;
+        }
+
+        if (list->handler) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" has a handler already", &value[1]);
+            return NGX_CONF_ERROR;
+        }
+
+        list->handler = handler(cf, conf, &value[3]);
+
+        return list->handler ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
+    rule = ngx_array_push(&list->rules);
     if (rule == NULL) {
         return NGX_CONF_ERROR;
     }
 
     ngx_memzero(rule, sizeof(ngx_http_sio_rule_t));
 
-    return ngx_http_sio_rules_conf_parse(cf, rule, &value[1], keep_auth);
+    return ngx_http_sio_rules_conf_parse(cf, rule, &value[1],
+                                         &conf->core.keep_auth);
 }
 
 
-static ngx_array_t *
+static ngx_http_sio_rules_list_t *
 ngx_http_sio_rules_conf_for(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
     ngx_str_t *event)
 {
@@ -143,7 +171,7 @@ ngx_http_sio_rules_conf_for(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
                ngx_str_rbtree_lookup(&rules->events, event, hash);
 
     if (node) {
-        return &node->rules;
+        return &node->list;
     }
 
     node = ngx_pcalloc(cf->pool, sizeof(ngx_http_sio_rules_event_t));
@@ -151,9 +179,7 @@ ngx_http_sio_rules_conf_for(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
         return NULL;
     }
 
-    if (ngx_array_init(&node->rules, cf->pool, 1, sizeof(ngx_http_sio_rule_t))
-        != NGX_OK)
-    {
+    if (ngx_http_sio_rules_conf_list(cf, &node->list) != NGX_OK) {
         return NULL;
     }
 
@@ -162,7 +188,7 @@ ngx_http_sio_rules_conf_for(ngx_conf_t *cf, ngx_http_sio_rules_t *rules,
 
     ngx_rbtree_insert(&rules->events, &node->sn.node);
 
-    return &node->rules;
+    return &node->list;
 }
 
 
@@ -426,9 +452,10 @@ ngx_http_sio_rules_conf_check_plain(ngx_conf_t *cf, ngx_http_sio_rules_t *rules)
     ngx_rbtree_node_t           *node;
     ngx_http_sio_rules_event_t  *e;
 
-    if (ngx_http_sio_rules_conf_plain(cf, &rules->connection) != NGX_OK
-        || ngx_http_sio_rules_conf_plain(cf, &rules->disconnect) != NGX_OK
-        || ngx_http_sio_rules_conf_plain(cf, &rules->any) != NGX_OK)
+    if (ngx_http_sio_rules_conf_plain(cf, &rules->connection.rules) != NGX_OK
+        || ngx_http_sio_rules_conf_plain(cf, &rules->disconnect.rules)
+           != NGX_OK
+        || ngx_http_sio_rules_conf_plain(cf, &rules->any.rules) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -450,7 +477,7 @@ ngx_http_sio_rules_conf_check_plain(ngx_conf_t *cf, ngx_http_sio_rules_t *rules)
             return NGX_ERROR;
         }
 
-        if (ngx_http_sio_rules_conf_plain(cf, &e->rules) != NGX_OK) {
+        if (ngx_http_sio_rules_conf_plain(cf, &e->list.rules) != NGX_OK) {
             return NGX_ERROR;
         }
     }

@@ -133,6 +133,7 @@ static void ngx_http_sio_ws_flush(ngx_sio_session_t *s);
 static ngx_uint_t ngx_http_sio_ws_writable(ngx_sio_session_t *s);
 static ngx_int_t ngx_http_sio_ws_close(ngx_sio_session_t *s);
 static void ngx_http_sio_ws_abandon(ngx_sio_session_t *s);
+static void ngx_http_sio_ws_resume(ngx_sio_session_t *s);
 
 
 const ngx_sio_transport_t  ngx_http_sio_websocket_transport = {
@@ -141,7 +142,8 @@ const ngx_sio_transport_t  ngx_http_sio_websocket_transport = {
     ngx_http_sio_ws_writable,
     ngx_http_sio_ws_close,
     NULL,                              /* nothing takes over from it */
-    ngx_http_sio_ws_abandon
+    ngx_http_sio_ws_abandon,
+    ngx_http_sio_ws_resume
 };
 
 
@@ -162,7 +164,7 @@ static u_char     ngx_http_sio_ws_out[NGX_HTTP_SIO_WS_BUFFER];
 ngx_int_t
 ngx_http_sio_websocket_accept(ngx_http_request_t *r,
     ngx_http_sio_ws_purpose_e purpose, ngx_sio_session_t *s,
-    ngx_sio_handover_t *h, ngx_str_t *data, ngx_uint_t n)
+    ngx_sio_handover_t *h, ngx_http_sio_client_t *client)
 {
     ngx_connection_t         *c;
     ngx_http_sio_ws_t        *ws;
@@ -189,7 +191,8 @@ ngx_http_sio_websocket_accept(ngx_http_request_t *r,
     if (purpose == NGX_HTTP_SIO_WS_OPEN) {
         s = ngx_sio_session_create(&slcf->core,
                                    &ngx_http_sio_websocket_transport, ws,
-                                   &c->addr_text, data, n);
+                                   &c->addr_text, client->data, client->n,
+                                   &client->handshake);
         if (s == NULL) {
             ngx_free(ws);
             return NGX_HTTP_SERVICE_UNAVAILABLE;
@@ -526,7 +529,8 @@ ngx_http_sio_ws_read(ngx_http_sio_ws_t *ws)
         }
 
         if (ws->state == NGX_HTTP_SIO_WS_STATE_OPEN
-            && ws->session->state != NGX_SIO_SESSION_OPEN)
+            && (ws->session->state != NGX_SIO_SESSION_OPEN
+                || ws->session->paused))
         {
             return;
         }
@@ -611,7 +615,9 @@ ngx_http_sio_ws_process(ngx_http_sio_ws_t *ws, u_char *p, u_char *last)
     for (n = 0; p < last; n++) {
 
         if (n == NGX_HTTP_SIO_WS_FRAMES || ngx_sio_session_busy()
-            || ws->state == NGX_HTTP_SIO_WS_STATE_TAKING)
+            || ws->state == NGX_HTTP_SIO_WS_STATE_TAKING
+            || (ws->state == NGX_HTTP_SIO_WS_STATE_OPEN
+                && ws->session->paused))
         {
             rc = NGX_AGAIN;
             break;
@@ -1617,5 +1623,20 @@ ngx_http_sio_ws_abandon(ngx_sio_session_t *s)
 
     if (ws->state != NGX_HTTP_SIO_WS_STATE_ACCEPTING) {
         ngx_http_sio_ws_let_go(ws, SIO_WS_NO_STATUS);
+    }
+}
+
+
+static void
+ngx_http_sio_ws_resume(ngx_sio_session_t *s)
+{
+    ngx_http_sio_ws_t  *ws;
+
+    ws = s->carrier;
+
+    if (ws->state == NGX_HTTP_SIO_WS_STATE_OPEN
+        && !ws->connection->read->posted)
+    {
+        ngx_post_event(ws->connection->read, &ngx_posted_events);
     }
 }

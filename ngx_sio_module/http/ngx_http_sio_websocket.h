@@ -25,13 +25,13 @@ typedef enum {
  *
  * takes    s: the session to upgrade, for PROBE only
  *          h: on which its owner has consented, for TAKE only; passed on
- *          data: n evaluated values of sio_data, for OPEN only
+ *          client: what the handshake tells, for OPEN only
  * returns  what a content handler returns
  * may      open a session
  */
 ngx_int_t ngx_http_sio_websocket_accept(ngx_http_request_t *r,
     ngx_http_sio_ws_purpose_e purpose, ngx_sio_session_t *s,
-    ngx_sio_handover_t *h, ngx_str_t *data, ngx_uint_t n);
+    ngx_sio_handover_t *h, ngx_http_sio_client_t *client);
 
 
 #endif /* NGX_HTTP_SIO_WEBSOCKET_H */

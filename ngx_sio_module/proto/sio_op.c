@@ -1,7 +1,7 @@
 /*
- * The operation's format: type, target, flags, id, the texts, then the lists
- * with their counts.  A count is never larger than the bytes left could
- * hold, so that nobody reserves memory for items that do not exist.
+ * The operation's format: type, target, flags, id, timeout, the texts, then
+ * the lists with their counts.  A count is never larger than the bytes left
+ * could hold, so that nobody reserves memory for items that do not exist.
  */
 
 #include "proto/sio_op.h"
@@ -34,6 +34,7 @@ sio_op_encode(sio_out_t *o, const sio_op_t *op)
                     | (op->opaque ? SIO_OP_OPAQUE : 0)
                     | (op->binary ? SIO_OP_BINARY : 0));
     sio_out_u64(o, op->id);
+    sio_out_u32(o, op->timeout);
 
     sio_out_string(o, op->app);
     sio_out_string(o, op->nsp);
@@ -113,6 +114,7 @@ sio_op_read(sio_span_t bytes, sio_op_t *op, sio_span_t *items, size_t *n)
     op->binary = (flags & SIO_OP_BINARY) != 0;
 
     op->id = sio_in_u64(&in);
+    op->timeout = sio_in_u32(&in);
 
     op->app = sio_in_string(&in);
     op->nsp = sio_in_string(&in);

@@ -14,9 +14,11 @@ typedef enum {
     SIO_OP_JOIN,
     SIO_OP_LEAVE,
     SIO_OP_DISCONNECT,
+    SIO_OP_DATA,
     SIO_OP_FETCH,                /* questions: what sockets are there, */
     SIO_OP_ROOMS,                /* in which rooms, */
-    SIO_OP_COUNT,                /* how many */
+    SIO_OP_COUNT,                /* how many, */
+    SIO_OP_ASK,                  /* an EMIT to be acknowledged: by how many */
     SIO_OP_N
 } sio_op_type_t;
 
@@ -26,6 +28,7 @@ typedef enum {
 typedef enum {
     SIO_TO_ROOMS = 0,            /* the sockets in any of rooms */
     SIO_TO_ALL,                  /* the whole namespace */
+    SIO_TO_SOCKETS,              /* those with these ids: rooms has them */
     SIO_TO_SENDER,               /* never leaves its worker */
     SIO_TO_N
 } sio_op_target_t;
@@ -33,7 +36,7 @@ typedef enum {
 
 typedef struct {
     sio_op_type_t    type;
-    sio_op_target_t  target;     /* ROOMS or ALL */
+    sio_op_target_t  target;     /* not SENDER */
 
     unsigned         volatil:1;
     unsigned         local:1;    /* EMIT: not beyond this machine */
@@ -42,6 +45,7 @@ typedef struct {
     unsigned         binary:1;   /* with opaque */
 
     uint64_t         id;         /* a question's */
+    uint32_t         timeout;    /* ASK: milliseconds */
 
     sio_span_t       app;
     sio_span_t       nsp;
@@ -49,7 +53,7 @@ typedef struct {
 
     sio_span_t      *rooms;
     sio_span_t      *except;
-    sio_span_t      *names;      /* JOIN, LEAVE */
+    sio_span_t      *names;      /* JOIN, LEAVE: rooms; ASK: who is told */
     sio_span_t      *attachments;
 
     uint32_t         nrooms;

@@ -1,0 +1,984 @@
+/*
+ * Each operation is an object; a table says which members each may have, so
+ * that a misspelt one is an error and not an emit to the wrong clients.
+ * Binary values stand in JSON as {"_base64":"..."}; on their way to clients
+ * they become attachments.
+ */
+
+#include "core/ngx_sio_op_json.h"
+#include "core/ngx_sio_nsp.h"
+#include "core/ngx_sio_socket.h"
+#include "core/ngx_sio_stats.h"
+#include "proto/sio_base64.h"
+#include "proto/sio_json.h"
+#include "proto/sio_packet.h"
+#include "proto/sio_utf8.h"
+
+
+#define NGX_SIO_JSON_ATTACHMENTS  255
+#define NGX_SIO_JSON_MAX_TOKEN    256
+
+#define NGX_SIO_JSON_BASE64       "{\"_base64\":\""
+#define NGX_SIO_JSON_PLACEHOLDER  "{\"_placeholder\":true,\"num\":"
+
+
+/* the members that an operation may have */
+
+#define NGX_SIO_JSON_TO           0x0001  /* to, sockets, except */
+#define NGX_SIO_JSON_EVENT        0x0002
+#define NGX_SIO_JSON_ROOMS        0x0004
+#define NGX_SIO_JSON_CLOSE        0x0008
+#define NGX_SIO_JSON_ANY          0x0010  /* no aim is everybody */
+#define NGX_SIO_JSON_SET          0x0020
+#define NGX_SIO_JSON_ARGS         0x0040
+
+/* who may send it */
+
+#define NGX_SIO_JSON_API          0x0100
+#define NGX_SIO_JSON_ANSWER       0x0200
+#define NGX_SIO_JSON_BOTH         (NGX_SIO_JSON_API|NGX_SIO_JSON_ANSWER)
+
+
+typedef struct {
+    ngx_str_t             name;
+    sio_op_type_t         type;
+    ngx_uint_t            takes;
+} ngx_sio_op_json_type_t;
+
+
+static const ngx_sio_op_json_type_t *ngx_sio_op_json_type(
+    ngx_sio_op_json_t *p, sio_span_t item);
+static void ngx_sio_op_json_member(ngx_sio_op_json_t *p,
+    const ngx_sio_op_json_type_t *type, sio_span_t key, sio_span_t value);
+static ngx_uint_t ngx_sio_op_json_event_member(ngx_sio_op_json_t *p,
+    sio_span_t key, sio_span_t value);
+static void ngx_sio_op_json_check(ngx_sio_op_json_t *p,
+    const ngx_sio_op_json_type_t *type);
+static void ngx_sio_op_json_aim(ngx_sio_op_json_t *p, sio_span_t value,
+    ngx_uint_t all);
+static void ngx_sio_op_json_list(ngx_sio_op_json_t *p, sio_span_t value,
+    sio_span_t **list, ngx_uint_t *n);
+static ngx_int_t ngx_sio_op_json_text(ngx_sio_op_json_t *p, sio_span_t token,
+    size_t max, sio_span_t *text);
+static unsigned ngx_sio_op_json_flag(ngx_sio_op_json_t *p, sio_span_t value);
+static uint64_t ngx_sio_op_json_number(ngx_sio_op_json_t *p, sio_span_t value,
+    uint64_t max);
+static void ngx_sio_op_json_emit(ngx_sio_op_json_t *p);
+static void ngx_sio_op_json_plain(ngx_sio_op_json_t *p);
+static void ngx_sio_op_json_attach(ngx_sio_op_json_t *p);
+static ngx_int_t ngx_sio_op_json_find(sio_span_t json, size_t *at,
+    sio_span_t *object, sio_span_t *string);
+static ngx_int_t ngx_sio_op_json_decode(ngx_sio_op_json_t *p,
+    sio_span_t string, sio_span_t *data);
+
+
+static const ngx_sio_op_json_type_t  ngx_sio_op_json_types[] = {
+
+    { ngx_string("emit"), SIO_OP_EMIT,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_EVENT|NGX_SIO_JSON_ARGS
+      |NGX_SIO_JSON_BOTH },
+
+    { ngx_string("ack"), SIO_OP_ACK, NGX_SIO_JSON_ARGS|NGX_SIO_JSON_ANSWER },
+
+    { ngx_string("join"), SIO_OP_JOIN,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_ROOMS|NGX_SIO_JSON_BOTH },
+
+    { ngx_string("leave"), SIO_OP_LEAVE,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_ROOMS|NGX_SIO_JSON_BOTH },
+
+    { ngx_string("data"), SIO_OP_DATA,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_SET|NGX_SIO_JSON_BOTH },
+
+    { ngx_string("disconnect"), SIO_OP_DISCONNECT,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_CLOSE|NGX_SIO_JSON_BOTH },
+
+    { ngx_string("fetch"), SIO_OP_FETCH,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_ANY|NGX_SIO_JSON_API },
+
+    { ngx_string("rooms"), SIO_OP_ROOMS,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_ANY|NGX_SIO_JSON_API },
+
+    { ngx_string("count"), SIO_OP_COUNT,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_ANY|NGX_SIO_JSON_API }
+};
+
+
+static sio_json_t              *ngx_sio_op_json;
+static sio_json_placeholder_t
+                  ngx_sio_op_json_placeholders[NGX_SIO_JSON_ATTACHMENTS + 1];
+
+
+ngx_int_t
+ngx_sio_op_json_init(ngx_cycle_t *cycle)
+{
+    ngx_sio_op_json = ngx_sio_socket_create_json(cycle->log);
+
+    return ngx_sio_op_json ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_sio_op_json_done(void)
+{
+    sio_json_destroy(ngx_sio_op_json);
+    ngx_sio_op_json = NULL;
+}
+
+
+const char *
+ngx_sio_op_json_validate(sio_span_t text)
+{
+    sio_json_type_t   type;
+    sio_json_check_t  check;
+
+    ngx_memzero(&check, sizeof(sio_json_check_t));
+    check.max_depth = NGX_SIO_JSON_DEPTH;
+
+    if (!sio_utf8_valid(text.p, text.n)) {
+        return "the body is not UTF-8";
+    }
+
+    switch (sio_json_validate(ngx_sio_op_json, text, &check, &type)) {
+
+    case SIO_OK:
+        break;
+
+    case SIO_ELIMIT:
+        return "the JSON is nested too deep";
+
+    case SIO_ENOMEM:
+        return "no memory";
+
+    default:
+        return "the body is not a valid JSON array";
+    }
+
+    return (type == SIO_JSON_ARRAY)
+           ? NULL : "the body must be an array of operations";
+}
+
+
+ngx_uint_t
+ngx_sio_op_json_is_object(sio_span_t text)
+{
+    sio_json_type_t   type;
+    sio_json_check_t  check;
+
+    ngx_memzero(&check, sizeof(sio_json_check_t));
+    check.max_depth = NGX_SIO_JSON_DEPTH;
+
+    return sio_utf8_valid(text.p, text.n)
+           && sio_json_validate(ngx_sio_op_json, text, &check, &type) == SIO_OK
+           && type == SIO_JSON_OBJECT;
+}
+
+
+ngx_int_t
+ngx_sio_op_json_parse(ngx_sio_op_json_t *p, sio_span_t item)
+{
+    size_t                         at;
+    sio_span_t                     key, value;
+    const ngx_sio_op_json_type_t  *type;
+
+    type = ngx_sio_op_json_type(p, item);
+
+    if (type) {
+        p->op.type = type->type;
+        at = 0;
+
+        while (p->error == NULL
+               && sio_json_next_member(item, &at, &key, &value) == SIO_OK)
+        {
+            ngx_sio_op_json_member(p, type, key, value);
+        }
+
+        if (p->error == NULL) {
+            ngx_sio_op_json_check(p, type);
+        }
+    }
+
+    return p->error ? NGX_ERROR : NGX_OK;
+}
+
+
+static const ngx_sio_op_json_type_t *
+ngx_sio_op_json_type(ngx_sio_op_json_t *p, sio_span_t item)
+{
+    size_t                         at;
+    ngx_uint_t                     i, sender;
+    sio_span_t                     key, value;
+    const ngx_sio_op_json_type_t  *type;
+
+    if (sio_json_type(item) != SIO_JSON_OBJECT) {
+        p->error = "an operation must be an object";
+        return NULL;
+    }
+
+    sender = p->answer ? NGX_SIO_JSON_ANSWER : NGX_SIO_JSON_API;
+    at = 0;
+
+    while (sio_json_next_member(item, &at, &key, &value) == SIO_OK) {
+
+        if (!sio_json_string_eq(key, sio_span("op"))) {
+            continue;
+        }
+
+        for (i = 0; i < sio_countof(ngx_sio_op_json_types); i++) {
+            type = &ngx_sio_op_json_types[i];
+
+            if ((type->takes & sender)
+                && sio_json_type(value) == SIO_JSON_STRING
+                && sio_json_string_eq(value, ngx_sio_span((ngx_str_t *)
+                                                          &type->name)))
+            {
+                return type;
+            }
+        }
+
+        p->error = "unknown \"op\": ";
+        p->what = value;
+        return NULL;
+    }
+
+    p->error = "\"op\" is missing";
+
+    return NULL;
+}
+
+
+static void
+ngx_sio_op_json_member(ngx_sio_op_json_t *p,
+    const ngx_sio_op_json_type_t *type, sio_span_t key, sio_span_t value)
+{
+    sio_span_t  text;
+
+    if (sio_json_string_eq(key, sio_span("op"))) {
+        return;
+    }
+
+    if ((type->takes & NGX_SIO_JSON_ARGS)
+        && sio_json_string_eq(key, sio_span("args")))
+    {
+        p->args = value;
+        return;
+    }
+
+    if (type->takes & NGX_SIO_JSON_TO) {
+
+        if (sio_json_string_eq(key, sio_span("namespace"))) {
+
+            if (ngx_sio_op_json_text(p, value, NGX_SIO_MAX_NAME_LEN, &text)
+                != NGX_OK || text.p[0] != '/')
+            {
+                p->error = "invalid \"namespace\": ";
+                p->what = value;
+                return;
+            }
+
+            p->named = !sio_span_eq(text, ngx_sio_span(&p->op.nsp));
+            p->op.nsp = ngx_sio_str(text);
+            return;
+        }
+
+        if (sio_json_string_eq(key, sio_span("to"))) {
+            ngx_sio_op_json_aim(p, value, 1);
+            return;
+        }
+
+        if (sio_json_string_eq(key, sio_span("sockets"))) {
+            ngx_sio_op_json_aim(p, value, 0);
+            return;
+        }
+
+        if (sio_json_string_eq(key, sio_span("except"))) {
+            ngx_sio_op_json_list(p, value, &p->op.except, &p->op.nexcept);
+            return;
+        }
+    }
+
+    if ((type->takes & NGX_SIO_JSON_EVENT)
+        && ngx_sio_op_json_event_member(p, key, value))
+    {
+        return;
+    }
+
+    if ((type->takes & NGX_SIO_JSON_ROOMS)
+        && sio_json_string_eq(key, sio_span("rooms")))
+    {
+        ngx_sio_op_json_list(p, value, &p->op.names, &p->op.nnames);
+        return;
+    }
+
+    if ((type->takes & NGX_SIO_JSON_CLOSE)
+        && sio_json_string_eq(key, sio_span("close")))
+    {
+        p->op.close = ngx_sio_op_json_flag(p, value);
+        return;
+    }
+
+    if ((type->takes & NGX_SIO_JSON_SET)
+        && sio_json_string_eq(key, sio_span("set")))
+    {
+        p->op.json = value;
+        return;
+    }
+
+    if (type->type == SIO_OP_ACK
+        && sio_json_string_eq(key, sio_span("seq")))
+    {
+        p->seq = ngx_sio_op_json_number(p, value, SIO_MAX_SAFE_INTEGER);
+        return;
+    }
+
+    p->error = "unknown member ";
+    p->what = key;
+}
+
+
+/* those of an emit alone */
+
+static ngx_uint_t
+ngx_sio_op_json_event_member(ngx_sio_op_json_t *p, sio_span_t key,
+    sio_span_t value)
+{
+    if (sio_json_string_eq(key, sio_span("event"))) {
+        p->event = value;
+        return 1;
+    }
+
+    if (sio_json_string_eq(key, sio_span("volatile"))) {
+        p->op.volatil = ngx_sio_op_json_flag(p, value);
+        return 1;
+    }
+
+    if (sio_json_string_eq(key, sio_span("local"))) {
+        p->op.local = ngx_sio_op_json_flag(p, value);
+        return 1;
+    }
+
+    if (sio_json_string_eq(key, sio_span("timeout"))) {
+        p->op.timeout = ngx_sio_op_json_number(p, value,
+                                               NGX_SIO_MAX_ACK_TIMEOUT);
+        p->timed = 1;
+        return 1;
+    }
+
+    if (sio_json_string_eq(key, sio_span("ack"))) {
+
+        /* who gets the answers in the result needs no token */
+
+        if (!p->answer && sio_json_type(value) == SIO_JSON_TRUE) {
+            p->token = sio_span("true");
+
+        } else if (ngx_sio_op_json_text(p, value, NGX_SIO_JSON_MAX_TOKEN,
+                                        &p->token) != NGX_OK)
+        {
+            p->error = "invalid \"ack\": ";
+            p->what = value;
+        }
+
+        return 1;
+    }
+
+    return 0;
+}
+
+
+/* what only all members together tell */
+
+static void
+ngx_sio_op_json_check(ngx_sio_op_json_t *p,
+    const ngx_sio_op_json_type_t *type)
+{
+    if (!p->aimed) {
+
+        if (type->takes & NGX_SIO_JSON_ANY) {
+            p->op.target = SIO_TO_ALL;
+
+        } else if (p->answer && !p->named) {
+            p->op.target = SIO_TO_SENDER;
+
+        } else {
+            p->error = "\"to\" or \"sockets\" is missing";
+            return;
+        }
+
+        if (p->op.target == SIO_TO_SENDER && p->op.nexcept) {
+            p->error = "\"except\" needs \"to\" or \"sockets\"";
+            return;
+        }
+    }
+
+    if ((type->takes & NGX_SIO_JSON_ROOMS) && p->op.nnames == 0) {
+        p->error = "\"rooms\" is missing";
+        return;
+    }
+
+    if ((type->takes & NGX_SIO_JSON_SET)
+        && sio_json_type(p->op.json) != SIO_JSON_OBJECT)
+    {
+        p->error = "\"set\" must be an object";
+        return;
+    }
+
+    if (type->takes & NGX_SIO_JSON_ARGS) {
+
+        if (p->args.p == NULL) {
+            p->args = sio_span("[]");
+        }
+
+        if (sio_json_type(p->args) != SIO_JSON_ARRAY) {
+            p->error = "\"args\" must be an array";
+            return;
+        }
+    }
+
+    if (type->type == SIO_OP_EMIT) {
+
+        if (p->op.app->user == &ngx_sio_plain_user) {
+            ngx_sio_op_json_plain(p);
+
+        } else {
+            ngx_sio_op_json_emit(p);
+        }
+
+    } else if (type->type == SIO_OP_ACK) {
+        p->op.json = p->args;
+        ngx_sio_op_json_attach(p);
+    }
+}
+
+
+/* rooms, or ids of sockets */
+
+static void
+ngx_sio_op_json_aim(ngx_sio_op_json_t *p, sio_span_t value, ngx_uint_t all)
+{
+    if (p->aimed) {
+        p->error = "only one of \"to\" and \"sockets\" may be there, once";
+        return;
+    }
+
+    p->aimed = 1;
+
+    if (all && sio_json_type(value) == SIO_JSON_STRING
+        && sio_json_string_eq(value, sio_span("*")))
+    {
+        p->op.target = SIO_TO_ALL;
+        return;
+    }
+
+    p->op.target = all ? SIO_TO_ROOMS : SIO_TO_SOCKETS;
+
+    ngx_sio_op_json_list(p, value, &p->op.rooms, &p->op.nrooms);
+}
+
+
+/* a name, or an array of names */
+
+static void
+ngx_sio_op_json_list(ngx_sio_op_json_t *p, sio_span_t value,
+    sio_span_t **list, ngx_uint_t *n)
+{
+    size_t       at;
+    ngx_uint_t   i;
+    sio_span_t   item;
+
+    if (sio_json_type(value) == SIO_JSON_STRING) {
+        *n = 1;
+
+    } else if (sio_json_type(value) == SIO_JSON_ARRAY) {
+        for (*n = 0, at = 0; sio_json_next(value, &at, &item) == SIO_OK; ) {
+            (*n)++;
+        }
+
+    } else {
+        goto invalid;
+    }
+
+    *list = ngx_palloc(p->pool, (*n + 1) * sizeof(sio_span_t));
+
+    if (*list == NULL) {
+        p->error = "no memory";
+        return;
+    }
+
+    if (sio_json_type(value) == SIO_JSON_STRING) {
+
+        if (ngx_sio_op_json_text(p, value, NGX_SIO_MAX_NAME_LEN, *list)
+            != NGX_OK)
+        {
+            goto invalid;
+        }
+
+        return;
+    }
+
+    for (i = 0, at = 0; sio_json_next(value, &at, &item) == SIO_OK; i++) {
+
+        if (ngx_sio_op_json_text(p, item, NGX_SIO_MAX_NAME_LEN, &(*list)[i])
+            != NGX_OK)
+        {
+            goto invalid;
+        }
+    }
+
+    return;
+
+invalid:
+
+    p->error = "not a name or an array of names: ";
+    p->what = value;
+}
+
+
+/* a string of 1 to max bytes */
+
+static ngx_int_t
+ngx_sio_op_json_text(ngx_sio_op_json_t *p, sio_span_t token, size_t max,
+    sio_span_t *text)
+{
+    sio_out_t  o;
+
+    if (sio_json_type(token) != SIO_JSON_STRING) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_strlchr(token.p, token.p + token.n, '\\') == NULL) {
+        text->p = token.p + 1;
+        text->n = token.n - 2;
+
+    } else {
+        o.p = ngx_pnalloc(p->pool, token.n);
+        if (o.p == NULL) {
+            return NGX_ERROR;
+        }
+
+        text->p = o.p;
+        o.n = 0;
+
+        sio_json_unescape(&o, token);
+
+        text->n = o.n;
+    }
+
+    return (text->n && text->n <= max) ? NGX_OK : NGX_ERROR;
+}
+
+
+static unsigned
+ngx_sio_op_json_flag(ngx_sio_op_json_t *p, sio_span_t value)
+{
+    switch (sio_json_type(value)) {
+
+    case SIO_JSON_TRUE:
+        return 1;
+
+    case SIO_JSON_FALSE:
+        return 0;
+
+    default:
+        p->error = "not true or false: ";
+        p->what = value;
+        return 0;
+    }
+}
+
+
+/* a whole number from 1 to max */
+
+static uint64_t
+ngx_sio_op_json_number(ngx_sio_op_json_t *p, sio_span_t value, uint64_t max)
+{
+    size_t    i;
+    uint64_t  n;
+
+    n = 0;
+
+    for (i = 0; i < value.n && n <= max; i++) {
+
+        if (value.p[i] < '0' || value.p[i] > '9') {
+            n = 0;
+            break;
+        }
+
+        n = n * 10 + (value.p[i] - '0');
+    }
+
+    if (n == 0 || n > max) {
+        p->error = "not a number that is possible here: ";
+        p->what = value;
+    }
+
+    return n;
+}
+
+
+/* ["event",args...] */
+
+static void
+ngx_sio_op_json_emit(ngx_sio_op_json_t *p)
+{
+    size_t       at;
+    sio_out_t    o;
+    sio_span_t   name, item;
+
+    if (p->event.p == NULL) {
+        p->error = "\"event\" is missing";
+        return;
+    }
+
+    if (sio_json_type(p->event) != SIO_JSON_STRING) {
+        p->error = "not a string: ";
+        p->what = p->event;
+        return;
+    }
+
+    o.p = ngx_pnalloc(p->pool, 2 * p->event.n + p->args.n + 2);
+    if (o.p == NULL) {
+        p->error = "no memory";
+        return;
+    }
+
+    name.p = o.p;
+    o.n = 0;
+    sio_json_unescape(&o, p->event);
+    name.n = o.n;
+
+    if (sio_packet_reserved(name)) {
+        p->error = "reserved \"event\": ";
+        p->what = p->event;
+        return;
+    }
+
+    p->op.json.p = o.p;
+    o.n = 0;
+
+    sio_out_byte(&o, '[');
+    sio_out_span(&o, p->event);
+
+    at = 0;
+
+    if (sio_json_next(p->args, &at, &item) == SIO_OK) {
+        sio_out_byte(&o, ',');
+        sio_out_bytes(&o, item.p, p->args.p + p->args.n - item.p);
+
+    } else {
+        sio_out_byte(&o, ']');
+    }
+
+    p->op.json.n = o.n;
+
+    ngx_sio_op_json_attach(p);
+
+    if (p->token.p) {
+        p->op.type = SIO_OP_ASK;
+
+        if (!p->timed) {
+            p->op.timeout = NGX_SIO_ACK_TIMEOUT;
+        }
+
+    } else if (p->timed) {
+        p->error = "\"timeout\" needs \"ack\"";
+    }
+}
+
+
+/* sio_parser none: a message is one text, or one binary value */
+
+static void
+ngx_sio_op_json_plain(ngx_sio_op_json_t *p)
+{
+    size_t      at;
+    sio_out_t   o;
+    sio_span_t  item, next, object, string;
+
+    if (p->event.p
+        && (sio_json_type(p->event) != SIO_JSON_STRING
+            || !sio_json_string_eq(p->event, sio_span("message"))))
+    {
+        p->error = "the app has \"sio_parser none\": its only event is "
+                   "\"message\", not ";
+        p->what = p->event;
+        return;
+    }
+
+    if (p->token.p || p->timed) {
+        p->error = "the app has \"sio_parser none\": it knows no "
+                   "acknowledgements";
+        return;
+    }
+
+    at = 0;
+
+    if (sio_json_next(p->args, &at, &item) == SIO_OK
+        && sio_json_next(p->args, &at, &next) != SIO_OK)
+    {
+        p->op.opaque = 1;
+        at = 0;
+
+        if (sio_json_type(item) == SIO_JSON_STRING) {
+            o.p = ngx_pnalloc(p->pool, item.n);
+            if (o.p == NULL) {
+                p->error = "no memory";
+                return;
+            }
+
+            p->op.json.p = o.p;
+            o.n = 0;
+            sio_json_unescape(&o, item);
+            p->op.json.n = o.n;
+            return;
+        }
+
+        if (ngx_sio_op_json_find(item, &at, &object, &string) == NGX_OK
+            && object.p == item.p && object.n == item.n)
+        {
+            p->op.binary = 1;
+            (void) ngx_sio_op_json_decode(p, string, &p->op.json);
+            return;
+        }
+    }
+
+    p->error = "the app has \"sio_parser none\": \"args\" must be one string "
+               "or binary value";
+}
+
+
+/* binary values become attachments, in their order */
+
+static void
+ngx_sio_op_json_attach(ngx_sio_op_json_t *p)
+{
+    size_t             at, from;
+    sio_out_t          o;
+    ngx_uint_t         n;
+    sio_span_t         json, object, string;
+    sio_json_check_t   check;
+
+    json = p->op.json;
+    at = 0;
+
+    for (n = 0;
+         ngx_sio_op_json_find(json, &at, &object, &string) == NGX_OK;
+         n++)
+    {
+        if (n == NGX_SIO_JSON_ATTACHMENTS) {
+            p->error = "too many binary values";
+            return;
+        }
+    }
+
+    if (n == 0) {
+        return;
+    }
+
+    p->op.attachments = ngx_palloc(p->pool, n * sizeof(sio_span_t));
+    o.p = ngx_pnalloc(p->pool, json.n + n * (sizeof(NGX_SIO_JSON_PLACEHOLDER)
+                                             + NGX_INT_T_LEN));
+    if (p->op.attachments == NULL || o.p == NULL) {
+        p->error = "no memory";
+        return;
+    }
+
+    p->op.nattachments = n;
+    p->op.json.p = o.p;
+
+    o.n = 0;
+    at = 0;
+    from = 0;
+
+    for (n = 0;
+         ngx_sio_op_json_find(json, &at, &object, &string) == NGX_OK;
+         n++)
+    {
+        if (ngx_sio_op_json_decode(p, string, &p->op.attachments[n])
+            != NGX_OK)
+        {
+            return;
+        }
+
+        sio_out_bytes(&o, json.p + from, object.p - json.p - from);
+        sio_out_str(&o, NGX_SIO_JSON_PLACEHOLDER);
+        sio_out_uint(&o, n);
+        sio_out_byte(&o, '}');
+
+        from = object.p - json.p + object.n;
+    }
+
+    sio_out_bytes(&o, json.p + from, json.n - from);
+
+    p->op.json.n = o.n;
+
+    /* one that was there before would have clients drop their connection */
+
+    ngx_memzero(&check, sizeof(sio_json_check_t));
+
+    check.max_depth = NGX_SIO_JSON_DEPTH;
+    check.attachments = n;
+    check.placeholders = ngx_sio_op_json_placeholders;
+    check.max_placeholders = NGX_SIO_JSON_ATTACHMENTS + 1;
+
+    if (sio_json_validate(ngx_sio_op_json, p->op.json, &check, NULL) != SIO_OK
+        || check.n_placeholders != n)
+    {
+        p->error = "\"_placeholder\" next to binary values";
+    }
+}
+
+
+/*
+ * Finds the next object that is a binary value from at on, which is moved
+ * behind it.
+ */
+
+static ngx_int_t
+ngx_sio_op_json_find(sio_span_t json, size_t *at, sio_span_t *object,
+    sio_span_t *string)
+{
+    size_t       n;
+    u_char      *p, *last;
+    sio_span_t   name, key, value, rest;
+
+    name = sio_span("\"_base64\"");
+    last = json.p + json.n;
+
+    for (p = json.p + *at; p < last; /* void */ ) {
+
+        if (*p == '"') {
+            for (p++; *p != '"'; p++) {
+                if (*p == '\\') {
+                    p++;
+                }
+            }
+
+            p++;
+            continue;
+        }
+
+        if (*p++ != '{') {
+            continue;
+        }
+
+        rest.p = p - 1;
+        rest.n = last - rest.p;
+        n = 0;
+
+        while (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r') {
+            p++;
+        }
+
+        if ((size_t) (last - p) < name.n
+            || ngx_memcmp(p, name.p, name.n) != 0)
+        {
+            continue;
+        }
+
+        /* one member only: what follows it is the end of the object */
+
+        if (sio_json_next_member(rest, &n, &key, &value) == SIO_OK
+            && rest.p[n] == '}' && sio_json_type(value) == SIO_JSON_STRING)
+        {
+            object->p = rest.p;
+            object->n = n + 1;
+            *string = value;
+            *at = object->p + object->n - json.p;
+
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_sio_op_json_decode(ngx_sio_op_json_t *p, sio_span_t string,
+    sio_span_t *data)
+{
+    sio_out_t  o;
+
+    o.p = ngx_pnalloc(p->pool, string.n);
+    if (o.p == NULL) {
+        p->error = "no memory";
+        return NGX_ERROR;
+    }
+
+    data->p = o.p;
+    o.n = 0;
+    sio_json_unescape(&o, string);
+    data->n = o.n;
+
+    if (sio_base64_decode(data) != SIO_OK) {
+        p->error = "not base64: ";
+        p->what = string;
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_sio_op_json_inline(sio_out_t *o, sio_span_t json, size_t from,
+    sio_span_t *attachments, ngx_uint_t n)
+{
+    ngx_uint_t               i;
+    sio_json_check_t         check;
+    sio_json_placeholder_t  *found;
+
+    if (n == 0) {
+        sio_out_bytes(o, json.p + from, json.n - from);
+        return NGX_OK;
+    }
+
+    found = ngx_sio_op_json_placeholders;
+
+    ngx_memzero(&check, sizeof(sio_json_check_t));
+
+    check.max_depth = UINT32_MAX;
+    check.attachments = n;
+    check.placeholders = found;
+    check.max_placeholders = NGX_SIO_JSON_ATTACHMENTS;
+
+    if (sio_json_validate(ngx_sio_op_json, json, &check, NULL) != SIO_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < check.n_placeholders; i++) {
+        sio_out_bytes(o, json.p + from, found[i].object.p - json.p - from);
+        sio_out_str(o, NGX_SIO_JSON_BASE64);
+        sio_base64_encode(o, attachments[found[i].num]);
+        sio_out_str(o, "\"}");
+
+        from = found[i].object.p - json.p + found[i].object.n;
+    }
+
+    sio_out_bytes(o, json.p + from, json.n - from);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_sio_op_json_string(sio_out_t *o, sio_span_t text)
+{
+    sio_out_byte(o, '"');
+    sio_json_escape(o, text);
+    sio_out_byte(o, '"');
+}
+
+
+sio_span_t
+ngx_sio_op_json_shown(sio_span_t token)
+{
+    if (token.n > NGX_SIO_JSON_SHOWN) {
+        token.n = NGX_SIO_JSON_SHOWN;
+
+        while (token.n && (token.p[token.n] & 0xc0) == 0x80) {
+            token.n--;
+        }
+    }
+
+    return token;
+}
