@@ -22,36 +22,62 @@
 #define NGX_SIO_JSON_PLACEHOLDER  "{\"_placeholder\":true,\"num\":"
 
 
-/* the members that an operation may have */
+/* the members that operations may have */
 
-#define NGX_SIO_JSON_TO           0x0001  /* to, sockets, except */
-#define NGX_SIO_JSON_EVENT        0x0002
-#define NGX_SIO_JSON_ROOMS        0x0004
-#define NGX_SIO_JSON_CLOSE        0x0008
-#define NGX_SIO_JSON_ANY          0x0010  /* no aim is everybody */
-#define NGX_SIO_JSON_SET          0x0020
-#define NGX_SIO_JSON_ARGS         0x0040
+#define NGX_SIO_MEMBERS(X)                                                    \
+    X(OP, "op")                                                               \
+    X(EVENT, "event")                                                         \
+    X(ARGS, "args")                                                           \
+    X(TO, "to")                                                               \
+    X(SOCKETS, "sockets")                                                     \
+    X(EXCEPT, "except")                                                       \
+    X(NAMESPACE, "namespace")                                                 \
+    X(ROOMS, "rooms")                                                         \
+    X(SET, "set")                                                             \
+    X(CLOSE, "close")                                                         \
+    X(VOLATILE, "volatile")                                                   \
+    X(LOCAL, "local")                                                         \
+    X(ACK, "ack")                                                             \
+    X(TIMEOUT, "timeout")                                                     \
+    X(SEQ, "seq")
 
-/* who may send it */
+#define NGX_SIO_MEMBER_ENUM(name, text)  NGX_SIO_MEMBER_##name,
+#define NGX_SIO_MEMBER_TEXT(name, text)                                       \
+    { (uint8_t *) text, sizeof(text) - 1 },
 
-#define NGX_SIO_JSON_API          0x0100
-#define NGX_SIO_JSON_ANSWER       0x0200
+typedef enum {
+    NGX_SIO_MEMBERS(NGX_SIO_MEMBER_ENUM)
+    NGX_SIO_MEMBER_N
+} ngx_sio_op_json_member_e;
+
+
+/* what an operation takes: members, who may send it, and more */
+
+#define NGX_SIO_JSON_HAS(name)    (1 << NGX_SIO_MEMBER_##name)
+
+#define NGX_SIO_JSON_TO                                                       \
+    (NGX_SIO_JSON_HAS(TO)|NGX_SIO_JSON_HAS(SOCKETS)|NGX_SIO_JSON_HAS(EXCEPT)  \
+     |NGX_SIO_JSON_HAS(NAMESPACE))
+
+#define NGX_SIO_JSON_API          0x10000
+#define NGX_SIO_JSON_ANSWER       0x20000
 #define NGX_SIO_JSON_BOTH         (NGX_SIO_JSON_API|NGX_SIO_JSON_ANSWER)
+#define NGX_SIO_JSON_ANY          0x40000  /* no aim is everybody */
 
 
 typedef struct {
-    ngx_str_t             name;
+    sio_span_t            name;
     sio_op_type_t         type;
     ngx_uint_t            takes;
 } ngx_sio_op_json_type_t;
 
 
+static size_t ngx_sio_op_json_parse(ngx_sio_op_json_t *p, sio_span_t object);
+static ngx_uint_t ngx_sio_op_json_name(sio_span_t key);
 static const ngx_sio_op_json_type_t *ngx_sio_op_json_type(
-    ngx_sio_op_json_t *p, sio_span_t item);
-static void ngx_sio_op_json_member(ngx_sio_op_json_t *p,
-    const ngx_sio_op_json_type_t *type, sio_span_t key, sio_span_t value);
-static ngx_uint_t ngx_sio_op_json_event_member(ngx_sio_op_json_t *p,
-    sio_span_t key, sio_span_t value);
+    ngx_sio_op_json_t *p, sio_span_t op);
+static void ngx_sio_op_json_member(ngx_sio_op_json_t *p, ngx_uint_t name,
+    sio_span_t value);
 static void ngx_sio_op_json_check(ngx_sio_op_json_t *p,
     const ngx_sio_op_json_type_t *type);
 static void ngx_sio_op_json_aim(ngx_sio_op_json_t *p, sio_span_t value,
@@ -72,33 +98,40 @@ static ngx_int_t ngx_sio_op_json_decode(ngx_sio_op_json_t *p,
     sio_span_t string, sio_span_t *data);
 
 
+static const sio_span_t  ngx_sio_op_json_names[] = {
+    NGX_SIO_MEMBERS(NGX_SIO_MEMBER_TEXT)
+};
+
+
 static const ngx_sio_op_json_type_t  ngx_sio_op_json_types[] = {
 
-    { ngx_string("emit"), SIO_OP_EMIT,
-      NGX_SIO_JSON_TO|NGX_SIO_JSON_EVENT|NGX_SIO_JSON_ARGS
-      |NGX_SIO_JSON_BOTH },
+    { { (u_char *) "emit", 4 }, SIO_OP_EMIT,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_HAS(EVENT)|NGX_SIO_JSON_HAS(ARGS)
+      |NGX_SIO_JSON_HAS(VOLATILE)|NGX_SIO_JSON_HAS(LOCAL)
+      |NGX_SIO_JSON_HAS(ACK)|NGX_SIO_JSON_HAS(TIMEOUT)|NGX_SIO_JSON_BOTH },
 
-    { ngx_string("ack"), SIO_OP_ACK, NGX_SIO_JSON_ARGS|NGX_SIO_JSON_ANSWER },
+    { { (u_char *) "ack", 3 }, SIO_OP_ACK,
+      NGX_SIO_JSON_HAS(ARGS)|NGX_SIO_JSON_HAS(SEQ)|NGX_SIO_JSON_ANSWER },
 
-    { ngx_string("join"), SIO_OP_JOIN,
-      NGX_SIO_JSON_TO|NGX_SIO_JSON_ROOMS|NGX_SIO_JSON_BOTH },
+    { { (u_char *) "join", 4 }, SIO_OP_JOIN,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_HAS(ROOMS)|NGX_SIO_JSON_BOTH },
 
-    { ngx_string("leave"), SIO_OP_LEAVE,
-      NGX_SIO_JSON_TO|NGX_SIO_JSON_ROOMS|NGX_SIO_JSON_BOTH },
+    { { (u_char *) "leave", 5 }, SIO_OP_LEAVE,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_HAS(ROOMS)|NGX_SIO_JSON_BOTH },
 
-    { ngx_string("data"), SIO_OP_DATA,
-      NGX_SIO_JSON_TO|NGX_SIO_JSON_SET|NGX_SIO_JSON_BOTH },
+    { { (u_char *) "data", 4 }, SIO_OP_DATA,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_HAS(SET)|NGX_SIO_JSON_BOTH },
 
-    { ngx_string("disconnect"), SIO_OP_DISCONNECT,
-      NGX_SIO_JSON_TO|NGX_SIO_JSON_CLOSE|NGX_SIO_JSON_BOTH },
+    { { (u_char *) "disconnect", 10 }, SIO_OP_DISCONNECT,
+      NGX_SIO_JSON_TO|NGX_SIO_JSON_HAS(CLOSE)|NGX_SIO_JSON_BOTH },
 
-    { ngx_string("fetch"), SIO_OP_FETCH,
+    { { (u_char *) "fetch", 5 }, SIO_OP_FETCH,
       NGX_SIO_JSON_TO|NGX_SIO_JSON_ANY|NGX_SIO_JSON_API },
 
-    { ngx_string("rooms"), SIO_OP_ROOMS,
+    { { (u_char *) "rooms", 5 }, SIO_OP_ROOMS,
       NGX_SIO_JSON_TO|NGX_SIO_JSON_ANY|NGX_SIO_JSON_API },
 
-    { ngx_string("count"), SIO_OP_COUNT,
+    { { (u_char *) "count", 5 }, SIO_OP_COUNT,
       NGX_SIO_JSON_TO|NGX_SIO_JSON_ANY|NGX_SIO_JSON_API }
 };
 
@@ -174,196 +207,224 @@ ngx_sio_op_json_is_object(sio_span_t text)
 
 
 ngx_int_t
-ngx_sio_op_json_parse(ngx_sio_op_json_t *p, sio_span_t item)
+ngx_sio_op_json_next(ngx_sio_op_json_t *p, sio_span_t array, size_t *at)
 {
-    size_t                         at;
-    sio_span_t                     key, value;
-    const ngx_sio_op_json_type_t  *type;
+    size_t      n;
+    sio_span_t  rest;
 
-    type = ngx_sio_op_json_type(p, item);
+    if (sio_json_peek(array, *at, &rest) != SIO_OK) {
+        return NGX_DONE;
+    }
 
-    if (type) {
-        p->op.type = type->type;
-        at = 0;
+    if (*rest.p != '{') {
+        p->error = "an operation must be an object";
 
-        while (p->error == NULL
-               && sio_json_next_member(item, &at, &key, &value) == SIO_OK)
-        {
-            ngx_sio_op_json_member(p, type, key, value);
-        }
+    } else {
+        n = ngx_sio_op_json_parse(p, rest);
 
         if (p->error == NULL) {
-            ngx_sio_op_json_check(p, type);
+            sio_json_pass(array, at, rest, n);
+            return NGX_OK;
         }
     }
 
-    return p->error ? NGX_ERROR : NGX_OK;
+    (void) sio_json_next(array, at, &rest);
+
+    return NGX_ERROR;
+}
+
+
+/* reads the object at the beginning; returns its length, or sets p->error */
+
+static size_t
+ngx_sio_op_json_parse(ngx_sio_op_json_t *p, sio_span_t object)
+{
+    size_t                         at;
+    ngx_uint_t                     i, name;
+    sio_span_t                     key, value, unknown;
+    sio_span_t                     keys[NGX_SIO_MEMBER_N];
+    sio_span_t                     members[NGX_SIO_MEMBER_N];
+    const ngx_sio_op_json_type_t  *type;
+
+    ngx_memzero(members, sizeof(members));
+
+    unknown = sio_span_null;
+    at = 0;
+
+    while (sio_json_next_member(object, &at, &key, &value) == SIO_OK) {
+
+        name = ngx_sio_op_json_name(key);
+
+        if (name == NGX_SIO_MEMBER_N) {
+            unknown = key;
+            continue;
+        }
+
+        if (members[name].p && (name == NGX_SIO_MEMBER_TO
+                                || name == NGX_SIO_MEMBER_SOCKETS))
+        {
+            p->error = "only one of \"to\" and \"sockets\" may be there, once";
+            return 0;
+        }
+
+        keys[name] = key;
+        members[name] = value;
+    }
+
+    type = ngx_sio_op_json_type(p, members[NGX_SIO_MEMBER_OP]);
+
+    if (type == NULL) {
+        return 0;
+    }
+
+    p->op.type = type->type;
+
+    for (i = 0; i < NGX_SIO_MEMBER_N && p->error == NULL; i++) {
+
+        if (members[i].p == NULL || i == NGX_SIO_MEMBER_OP) {
+            continue;
+        }
+
+        if (!(type->takes & (1 << i))) {
+            p->error = "unknown member ";
+            p->what = keys[i];
+            break;
+        }
+
+        ngx_sio_op_json_member(p, i, members[i]);
+    }
+
+    if (p->error == NULL && unknown.p) {
+        p->error = "unknown member ";
+        p->what = unknown;
+    }
+
+    if (p->error == NULL) {
+        ngx_sio_op_json_check(p, type);
+    }
+
+    return at + 1;
+}
+
+
+static ngx_uint_t
+ngx_sio_op_json_name(sio_span_t key)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_SIO_MEMBER_N; i++) {
+        if (sio_json_string_eq(key, ngx_sio_op_json_names[i])) {
+            break;
+        }
+    }
+
+    return i;
 }
 
 
 static const ngx_sio_op_json_type_t *
-ngx_sio_op_json_type(ngx_sio_op_json_t *p, sio_span_t item)
+ngx_sio_op_json_type(ngx_sio_op_json_t *p, sio_span_t op)
 {
-    size_t                         at;
     ngx_uint_t                     i, sender;
-    sio_span_t                     key, value;
     const ngx_sio_op_json_type_t  *type;
 
-    if (sio_json_type(item) != SIO_JSON_OBJECT) {
-        p->error = "an operation must be an object";
+    if (op.p == NULL) {
+        p->error = "\"op\" is missing";
         return NULL;
     }
 
     sender = p->answer ? NGX_SIO_JSON_ANSWER : NGX_SIO_JSON_API;
-    at = 0;
 
-    while (sio_json_next_member(item, &at, &key, &value) == SIO_OK) {
+    for (i = 0; i < sio_countof(ngx_sio_op_json_types); i++) {
+        type = &ngx_sio_op_json_types[i];
 
-        if (!sio_json_string_eq(key, sio_span("op"))) {
-            continue;
+        if ((type->takes & sender) && sio_json_type(op) == SIO_JSON_STRING
+            && sio_json_string_eq(op, type->name))
+        {
+            return type;
         }
-
-        for (i = 0; i < sio_countof(ngx_sio_op_json_types); i++) {
-            type = &ngx_sio_op_json_types[i];
-
-            if ((type->takes & sender)
-                && sio_json_type(value) == SIO_JSON_STRING
-                && sio_json_string_eq(value, ngx_sio_span((ngx_str_t *)
-                                                          &type->name)))
-            {
-                return type;
-            }
-        }
-
-        p->error = "unknown \"op\": ";
-        p->what = value;
-        return NULL;
     }
 
-    p->error = "\"op\" is missing";
+    p->error = "unknown \"op\": ";
+    p->what = op;
 
     return NULL;
 }
 
 
 static void
-ngx_sio_op_json_member(ngx_sio_op_json_t *p,
-    const ngx_sio_op_json_type_t *type, sio_span_t key, sio_span_t value)
+ngx_sio_op_json_member(ngx_sio_op_json_t *p, ngx_uint_t name,
+    sio_span_t value)
 {
     sio_span_t  text;
 
-    if (sio_json_string_eq(key, sio_span("op"))) {
-        return;
-    }
+    switch (name) {
 
-    if ((type->takes & NGX_SIO_JSON_ARGS)
-        && sio_json_string_eq(key, sio_span("args")))
-    {
+    case NGX_SIO_MEMBER_EVENT:
+        p->event = value;
+        return;
+
+    case NGX_SIO_MEMBER_ARGS:
         p->args = value;
         return;
-    }
 
-    if (type->takes & NGX_SIO_JSON_TO) {
-
-        if (sio_json_string_eq(key, sio_span("namespace"))) {
-
-            if (ngx_sio_op_json_text(p, value, NGX_SIO_MAX_NAME_LEN, &text)
-                != NGX_OK || text.p[0] != '/')
-            {
-                p->error = "invalid \"namespace\": ";
-                p->what = value;
-                return;
-            }
-
-            p->named = !sio_span_eq(text, ngx_sio_span(&p->op.nsp));
-            p->op.nsp = ngx_sio_str(text);
-            return;
-        }
-
-        if (sio_json_string_eq(key, sio_span("to"))) {
-            ngx_sio_op_json_aim(p, value, 1);
-            return;
-        }
-
-        if (sio_json_string_eq(key, sio_span("sockets"))) {
-            ngx_sio_op_json_aim(p, value, 0);
-            return;
-        }
-
-        if (sio_json_string_eq(key, sio_span("except"))) {
-            ngx_sio_op_json_list(p, value, &p->op.except, &p->op.nexcept);
-            return;
-        }
-    }
-
-    if ((type->takes & NGX_SIO_JSON_EVENT)
-        && ngx_sio_op_json_event_member(p, key, value))
-    {
+    case NGX_SIO_MEMBER_TO:
+        ngx_sio_op_json_aim(p, value, 1);
         return;
-    }
 
-    if ((type->takes & NGX_SIO_JSON_ROOMS)
-        && sio_json_string_eq(key, sio_span("rooms")))
-    {
+    case NGX_SIO_MEMBER_SOCKETS:
+        ngx_sio_op_json_aim(p, value, 0);
+        return;
+
+    case NGX_SIO_MEMBER_EXCEPT:
+        ngx_sio_op_json_list(p, value, &p->op.except, &p->op.nexcept);
+        return;
+
+    case NGX_SIO_MEMBER_NAMESPACE:
+
+        if (ngx_sio_op_json_text(p, value, NGX_SIO_MAX_NAME_LEN, &text)
+            != NGX_OK || text.p[0] != '/')
+        {
+            p->error = "invalid \"namespace\": ";
+            p->what = value;
+            return;
+        }
+
+        p->named = !sio_span_eq(text, ngx_sio_span(&p->op.nsp));
+        p->op.nsp = ngx_sio_str(text);
+        return;
+
+    case NGX_SIO_MEMBER_ROOMS:
         ngx_sio_op_json_list(p, value, &p->op.names, &p->op.nnames);
         return;
-    }
 
-    if ((type->takes & NGX_SIO_JSON_CLOSE)
-        && sio_json_string_eq(key, sio_span("close")))
-    {
-        p->op.close = ngx_sio_op_json_flag(p, value);
-        return;
-    }
-
-    if ((type->takes & NGX_SIO_JSON_SET)
-        && sio_json_string_eq(key, sio_span("set")))
-    {
+    case NGX_SIO_MEMBER_SET:
         p->op.json = value;
         return;
-    }
 
-    if (type->type == SIO_OP_ACK
-        && sio_json_string_eq(key, sio_span("seq")))
-    {
+    case NGX_SIO_MEMBER_CLOSE:
+        p->op.close = ngx_sio_op_json_flag(p, value);
+        return;
+
+    case NGX_SIO_MEMBER_VOLATILE:
+        p->op.volatil = ngx_sio_op_json_flag(p, value);
+        return;
+
+    case NGX_SIO_MEMBER_LOCAL:
+        p->op.local = ngx_sio_op_json_flag(p, value);
+        return;
+
+    case NGX_SIO_MEMBER_SEQ:
         p->seq = ngx_sio_op_json_number(p, value, SIO_MAX_SAFE_INTEGER);
         return;
-    }
 
-    p->error = "unknown member ";
-    p->what = key;
-}
-
-
-/* those of an emit alone */
-
-static ngx_uint_t
-ngx_sio_op_json_event_member(ngx_sio_op_json_t *p, sio_span_t key,
-    sio_span_t value)
-{
-    if (sio_json_string_eq(key, sio_span("event"))) {
-        p->event = value;
-        return 1;
-    }
-
-    if (sio_json_string_eq(key, sio_span("volatile"))) {
-        p->op.volatil = ngx_sio_op_json_flag(p, value);
-        return 1;
-    }
-
-    if (sio_json_string_eq(key, sio_span("local"))) {
-        p->op.local = ngx_sio_op_json_flag(p, value);
-        return 1;
-    }
-
-    if (sio_json_string_eq(key, sio_span("timeout"))) {
+    case NGX_SIO_MEMBER_TIMEOUT:
         p->op.timeout = ngx_sio_op_json_number(p, value,
                                                NGX_SIO_MAX_ACK_TIMEOUT);
         p->timed = 1;
-        return 1;
-    }
+        return;
 
-    if (sio_json_string_eq(key, sio_span("ack"))) {
+    default: /* NGX_SIO_MEMBER_ACK */
 
         /* who gets the answers in the result needs no token */
 
@@ -377,10 +438,8 @@ ngx_sio_op_json_event_member(ngx_sio_op_json_t *p, sio_span_t key,
             p->what = value;
         }
 
-        return 1;
+        return;
     }
-
-    return 0;
 }
 
 
@@ -409,19 +468,19 @@ ngx_sio_op_json_check(ngx_sio_op_json_t *p,
         }
     }
 
-    if ((type->takes & NGX_SIO_JSON_ROOMS) && p->op.nnames == 0) {
+    if ((type->takes & NGX_SIO_JSON_HAS(ROOMS)) && p->op.nnames == 0) {
         p->error = "\"rooms\" is missing";
         return;
     }
 
-    if ((type->takes & NGX_SIO_JSON_SET)
+    if ((type->takes & NGX_SIO_JSON_HAS(SET))
         && sio_json_type(p->op.json) != SIO_JSON_OBJECT)
     {
         p->error = "\"set\" must be an object";
         return;
     }
 
-    if (type->takes & NGX_SIO_JSON_ARGS) {
+    if (type->takes & NGX_SIO_JSON_HAS(ARGS)) {
 
         if (p->args.p == NULL) {
             p->args = sio_span("[]");
@@ -842,6 +901,10 @@ ngx_sio_op_json_find(sio_span_t json, size_t *at, sio_span_t *object,
 
     name = sio_span("\"_base64\"");
     last = json.p + json.n;
+
+    if (memmem(json.p + *at, json.n - *at, name.p, name.n) == NULL) {
+        return NGX_DECLINED;
+    }
 
     for (p = json.p + *at; p < last; /* void */ ) {
 

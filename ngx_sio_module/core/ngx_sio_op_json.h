@@ -62,13 +62,15 @@ void ngx_sio_op_json_done(void);
 const char *ngx_sio_op_json_validate(sio_span_t text);
 
 /*
- * Reads an operation.
+ * Reads the next operation of an array that was validated.
  *
- * takes    p: pool, answer, op.app and op.nsp are set, all else is 0
- *          item: an element of an array that was validated, borrowed by p
- * returns  NGX_OK, or NGX_ERROR with p->error
+ * takes    p: pool, answer, op.app and op.nsp are set, all else is 0; it
+ *          borrows the array
+ *          at: 0 before the first call, then untouched
+ * returns  NGX_OK, NGX_ERROR with p->error, or NGX_DONE: there is none left
  */
-ngx_int_t ngx_sio_op_json_parse(ngx_sio_op_json_t *p, sio_span_t item);
+ngx_int_t ngx_sio_op_json_next(ngx_sio_op_json_t *p, sio_span_t array,
+    size_t *at);
 
 /*
  * Appends JSON with its attachments in the place of their placeholders, each

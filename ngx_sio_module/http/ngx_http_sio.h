@@ -88,7 +88,7 @@ typedef struct {
     ngx_array_t                   namespaces; /* ngx_sio_nsp_conf_t as
                                                  written */
 
-    ngx_http_core_srv_conf_t     *server;
+    ngx_http_conf_ctx_t          *call_ctx;   /* for calls of handlers */
     ngx_array_t                  *handlers;   /* ngx_http_sio_handler_t * */
     ngx_array_t                  *handler_headers;    /* ngx_str_t, in lower
                                                          case */

@@ -49,8 +49,7 @@ static void ngx_http_sio_api_read(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sio_api_begin(ngx_http_request_t *r);
 static void ngx_http_sio_api_next(ngx_event_t *ev);
 static ngx_int_t ngx_http_sio_api_run(ngx_http_sio_api_t *api);
-static ngx_int_t ngx_http_sio_api_one(ngx_http_sio_api_t *api,
-    sio_span_t item);
+static ngx_int_t ngx_http_sio_api_one(ngx_http_sio_api_t *api);
 static sio_span_t ngx_http_sio_api_error(ngx_pool_t *pool, const char *error,
     sio_span_t what);
 static void ngx_http_sio_api_answered(ngx_sio_query_t *q);
@@ -236,8 +235,6 @@ ngx_http_sio_api_next(ngx_event_t *ev)
 static ngx_int_t
 ngx_http_sio_api_run(ngx_http_sio_api_t *api)
 {
-    sio_span_t  item;
-
     while (!api->read) {
 
         if (api->waiting == NGX_HTTP_SIO_API_QUESTIONS) {
@@ -249,12 +246,7 @@ ngx_http_sio_api_run(ngx_http_sio_api_t *api)
             return NGX_AGAIN;
         }
 
-        if (sio_json_next(api->body, &api->at, &item) != SIO_OK) {
-            api->read = 1;
-            break;
-        }
-
-        if (ngx_http_sio_api_one(api, item) != NGX_OK) {
+        if (ngx_http_sio_api_one(api) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -264,13 +256,27 @@ ngx_http_sio_api_run(ngx_http_sio_api_t *api)
 
 
 static ngx_int_t
-ngx_http_sio_api_one(ngx_http_sio_api_t *api, sio_span_t item)
+ngx_http_sio_api_one(ngx_http_sio_api_t *api)
 {
+    ngx_int_t                   rc;
     ngx_pool_t                 *pool;
-    ngx_http_sio_api_op_t      *aop, **slot;
     ngx_sio_op_json_t           p;
+    ngx_http_sio_api_op_t      *aop, **slot;
 
     pool = api->request->pool;
+
+    ngx_memzero(&p, sizeof(ngx_sio_op_json_t));
+
+    p.pool = pool;
+    p.op.app = api->app;
+    ngx_str_set(&p.op.nsp, "/");
+
+    rc = ngx_sio_op_json_next(&p, api->body, &api->at);
+
+    if (rc == NGX_DONE) {
+        api->read = 1;
+        return NGX_OK;
+    }
 
     aop = ngx_pcalloc(pool, sizeof(ngx_http_sio_api_op_t));
     slot = ngx_array_push(&api->ops);
@@ -282,13 +288,7 @@ ngx_http_sio_api_one(ngx_http_sio_api_t *api, sio_span_t item)
     *slot = aop;
     aop->api = api;
 
-    ngx_memzero(&p, sizeof(ngx_sio_op_json_t));
-
-    p.pool = pool;
-    p.op.app = api->app;
-    ngx_str_set(&p.op.nsp, "/");
-
-    if (ngx_sio_op_json_parse(&p, item) != NGX_OK) {
+    if (rc != NGX_OK) {
         aop->result = ngx_http_sio_api_error(pool, p.error, p.what);
         return aop->result.p ? NGX_OK : NGX_ERROR;
     }

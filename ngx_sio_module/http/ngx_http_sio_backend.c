@@ -97,8 +97,7 @@ typedef struct {
                                                    sent, 0: it can */
 
     ngx_http_sio_call_response_t  *response;    /* APPLYING */
-    ngx_sio_op_json_t             *ops;
-    ngx_uint_t                     nops;
+    ngx_array_t                    ops;         /* ngx_sio_op_json_t */
     ngx_uint_t                     at;          /* the next one */
 
     ngx_event_t                    next;
@@ -1477,11 +1476,11 @@ ngx_http_sio_backend_parse(ngx_http_sio_backlog_t *b)
     u_char             *p;
     const char         *error;
     ngx_uint_t          i;
-    sio_span_t          body, item, shown;
-    ngx_sio_op_json_t  *ops;
+    sio_span_t          body, shown;
+    ngx_sio_op_json_t  *op;
     u_char              text[NGX_SIO_JSON_SHOWN];
 
-    b->nops = 0;
+    b->ops.nelts = 0;
     shown = sio_span_null;
     body = b->response->body;
 
@@ -1501,34 +1500,41 @@ ngx_http_sio_backend_parse(ngx_http_sio_backlog_t *b)
         goto invalid;
     }
 
-    for (i = 0, at = 0; sio_json_next(body, &at, &item) == SIO_OK; i++) {
-        if (i == NGX_HTTP_SIO_BACKEND_MAX_OPS) {
-            error = "more operations than 10000";
-            goto invalid;
-        }
-    }
-
-    ops = ngx_pcalloc(ngx_http_sio_backend_pool(b),
-                      i * sizeof(ngx_sio_op_json_t));
-    if (ops == NULL && i) {
+    if (ngx_array_init(&b->ops, ngx_http_sio_backend_pool(b), 2,
+                       sizeof(ngx_sio_op_json_t)) != NGX_OK)
+    {
         error = "no memory";
         goto invalid;
     }
 
-    for (i = 0, at = 0; sio_json_next(body, &at, &item) == SIO_OK; i++) {
+    at = 0;
 
-        ops[i].pool = ngx_http_sio_backend_pool(b);
-        ops[i].answer = 1;
-        ops[i].op.app = b->conf->core.app;
-        ops[i].op.nsp = b->nsp;
+    for ( ;; ) {
+        op = (b->ops.nelts <= NGX_HTTP_SIO_BACKEND_MAX_OPS)
+             ? ngx_array_push(&b->ops) : NULL;
 
-        (void) ngx_sio_op_json_parse(&ops[i], item);
+        if (op == NULL) {
+            error = "too many operations";
+            goto invalid;
+        }
 
-        error = ops[i].error;
-        shown = ops[i].what;
+        ngx_memzero(op, sizeof(ngx_sio_op_json_t));
 
-        if (error == NULL && ops[i].op.type == SIO_OP_ACK) {
-            error = ngx_http_sio_backend_check_ack(b, &ops[i]);
+        op->pool = ngx_http_sio_backend_pool(b);
+        op->answer = 1;
+        op->op.app = b->conf->core.app;
+        op->op.nsp = b->nsp;
+
+        if (ngx_sio_op_json_next(op, body, &at) == NGX_DONE) {
+            b->ops.nelts--;
+            break;
+        }
+
+        error = op->error;
+        shown = op->what;
+
+        if (error == NULL && op->op.type == SIO_OP_ACK) {
+            error = ngx_http_sio_backend_check_ack(b, op);
         }
 
         if (error) {
@@ -1536,12 +1542,11 @@ ngx_http_sio_backend_parse(ngx_http_sio_backlog_t *b)
         }
     }
 
-    b->ops = ops;
-    b->nops = i;
-
     return NGX_OK;
 
 invalid:
+
+    b->ops.nelts = 0;
 
     /* what is shown is the backend's: nothing of it may look like a line */
 
@@ -1750,16 +1755,19 @@ ngx_http_sio_backend_reason(ngx_http_sio_backlog_t *b)
 static void
 ngx_http_sio_backend_apply(ngx_http_sio_backlog_t *b)
 {
-    ngx_sio_socket_t  *sk;
+    ngx_sio_socket_t   *sk;
+    ngx_sio_op_json_t  *ops;
 
-    while (b->at < b->nops) {
+    ops = b->ops.elts;
+
+    while (b->at < b->ops.nelts) {
 
         if (ngx_sio_session_busy()) {
             ngx_post_event(&b->next, &ngx_posted_next_events);
             return;
         }
 
-        ngx_http_sio_backend_apply_one(b, &b->ops[b->at++]);
+        ngx_http_sio_backend_apply_one(b, &ops[b->at++]);
     }
 
     sk = b->socket;
@@ -1928,8 +1936,7 @@ ngx_http_sio_backend_finish(ngx_http_sio_backlog_t *b)
     }
 
     b->response = NULL;
-    b->ops = NULL;
-    b->nops = 0;
+    b->ops.nelts = 0;
     b->at = 0;
     b->connected = 0;
     b->state = NGX_HTTP_SIO_BACKLOG_IDLE;

@@ -16,8 +16,11 @@
 #include "core/ngx_sio_stats.h"
 
 
-#define NGX_HTTP_SIO_CALL_POOL   2048
-#define NGX_HTTP_SIO_CALL_BODY   4096    /* a response's, to begin with */
+#define NGX_HTTP_SIO_CALL_POOL   3072
+#define NGX_HTTP_SIO_CALL_REQUEST_POOL  12288    /* of all its requests */
+#define NGX_HTTP_SIO_CALL_BODY   512     /* a response's, to begin with */
+#define NGX_HTTP_SIO_CALL_SPARE  256     /* pools kept from call to call */
+#define NGX_HTTP_SIO_CALL_HEAP   (4 * 1024 * 1024)
 #define NGX_HTTP_SIO_CALL_AGAIN  10      /* ms */
 
 
@@ -68,7 +71,7 @@ static ngx_int_t ngx_http_sio_call_fail(ngx_http_sio_call_t *call,
 static void ngx_http_sio_call_connect(ngx_http_sio_call_t *call);
 static ngx_int_t ngx_http_sio_call_headers(ngx_http_sio_call_t *call);
 static ngx_table_elt_t *ngx_http_sio_call_header(ngx_http_request_t *r,
-    const char *key, const char *lowcase, ngx_str_t *value);
+    ngx_table_elt_t *header, ngx_str_t *value);
 static ngx_int_t ngx_http_sio_call_subrequest(ngx_http_sio_call_t *call);
 static void ngx_http_sio_call_wake(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sio_call_finished(ngx_http_request_t *r, void *data,
@@ -101,9 +104,26 @@ static ngx_str_t        ngx_http_sio_call_json =
                             ngx_string("application/json");
 static ngx_listening_t  ngx_http_sio_call_listening;
 
+/* other modules look headers up by their hash, which is set at the start */
+
+static ngx_table_elt_t  ngx_http_sio_call_type = {
+    .key = ngx_string("Content-Type"),
+    .lowcase_key = (u_char *) "content-type"
+};
+
+static ngx_table_elt_t  ngx_http_sio_call_length = {
+    .key = ngx_string("Content-Length"),
+    .lowcase_key = (u_char *) "content-length"
+};
+
 /* the server's side of a connection that there is not */
 
 static struct sockaddr_in  ngx_http_sio_call_local;
+
+/* pools for the next calls */
+
+static ngx_pool_t  *ngx_http_sio_call_spare[NGX_HTTP_SIO_CALL_SPARE];
+static ngx_uint_t   ngx_http_sio_call_nspare;
 
 
 void
@@ -115,10 +135,73 @@ ngx_http_sio_call_filters(void)
     ngx_http_next_body_filter = ngx_http_top_body_filter;
     ngx_http_top_body_filter = ngx_http_sio_call_body_filter;
 
+    ngx_http_sio_call_type.hash =
+        ngx_hash_key(ngx_http_sio_call_type.lowcase_key,
+                     ngx_http_sio_call_type.key.len);
+    ngx_http_sio_call_length.hash =
+        ngx_hash_key(ngx_http_sio_call_length.lowcase_key,
+                     ngx_http_sio_call_length.key.len);
+
     ngx_str_set(&ngx_http_sio_call_listening.addr_text, "127.0.0.1");
 
     ngx_http_sio_call_local.sin_family = AF_INET;
     ngx_http_sio_call_local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+}
+
+
+/*
+ * Calls come and go in waves.  By default glibc gives memory at the end of
+ * the heap back as soon as there are 128 KiB of it, to ask for it again with
+ * the next wave: that took a tenth of the CPU time of a call.
+ */
+
+void
+ngx_http_sio_call_init(void)
+{
+#ifdef M_TRIM_THRESHOLD
+    (void) mallopt(M_TRIM_THRESHOLD, NGX_HTTP_SIO_CALL_HEAP);
+#endif
+}
+
+
+/*
+ * The server's own, but that the pool of a request has room for what a call
+ * needs: a main request, its subrequest and an upstream.
+ */
+
+ngx_http_conf_ctx_t *
+ngx_http_sio_call_ctx(ngx_conf_t *cf)
+{
+    size_t                     size;
+    ngx_http_conf_ctx_t       *ctx, *server;
+    ngx_http_core_srv_conf_t  *cscf, *own;
+
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+    server = cscf->ctx;
+
+    size = ngx_http_max_module * sizeof(void *);
+
+    ctx = ngx_palloc(cf->pool, sizeof(ngx_http_conf_ctx_t));
+    own = ngx_palloc(cf->pool, sizeof(ngx_http_core_srv_conf_t));
+
+    if (ctx == NULL || own == NULL) {
+        return NULL;
+    }
+
+    *ctx = *server;
+    *own = *cscf;
+
+    own->request_pool_size = NGX_HTTP_SIO_CALL_REQUEST_POOL;
+
+    ctx->srv_conf = ngx_palloc(cf->pool, size);
+    if (ctx->srv_conf == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(ctx->srv_conf, server->srv_conf, size);
+    ctx->srv_conf[ngx_http_core_module.ctx_index] = own;
+
+    return ctx;
 }
 
 
@@ -129,10 +212,15 @@ ngx_http_sio_call_create(size_t size)
     ngx_pool_t           *pool;
     ngx_http_sio_call_t  *call;
 
-    pool = ngx_create_pool(NGX_HTTP_SIO_CALL_POOL, ngx_cycle->log);
-    if (pool == NULL) {
-        ngx_sio_count(memory_errors);
-        return NULL;
+    if (ngx_http_sio_call_nspare) {
+        pool = ngx_http_sio_call_spare[--ngx_http_sio_call_nspare];
+
+    } else {
+        pool = ngx_create_pool(NGX_HTTP_SIO_CALL_POOL, ngx_cycle->log);
+        if (pool == NULL) {
+            ngx_sio_count(memory_errors);
+            return NULL;
+        }
     }
 
     call = ngx_pcalloc(pool, sizeof(ngx_http_sio_call_t));
@@ -250,9 +338,11 @@ ngx_http_sio_call_connect(ngx_http_sio_call_t *call)
 
     call->log_ctx.connection = c;
 
-    call->addr_conf.default_server = call->request.conf->server;
+    call->http.conf_ctx = call->request.conf->call_ctx;
     call->http.addr_conf = &call->addr_conf;
-    call->http.conf_ctx = call->request.conf->server->ctx;
+    call->addr_conf.default_server =
+        ngx_http_get_module_srv_conf(call->http.conf_ctx,
+                                     ngx_http_core_module);
 
     call->read.data = c;
     call->read.handler = ngx_http_sio_call_no_event;
@@ -311,6 +401,7 @@ static ngx_int_t
 ngx_http_sio_call_headers(ngx_http_sio_call_t *call)
 {
     u_char              *p;
+    sio_out_t            o;
     ngx_str_t            length;
     ngx_http_request_t  *r;
 
@@ -325,16 +416,18 @@ ngx_http_sio_call_headers(ngx_http_sio_call_t *call)
         return NGX_ERROR;
     }
 
-    length.data = p;
-    length.len = ngx_sprintf(p, "%uz", call->request.body.n) - p;
+    o.p = p;
+    o.n = 0;
+    sio_out_uint(&o, call->request.body.n);
 
-    r->headers_in.content_type = ngx_http_sio_call_header(r, "Content-Type",
-                                                   "content-type",
-                                                   &ngx_http_sio_call_json);
-    r->headers_in.content_length = ngx_http_sio_call_header(r,
-                                                            "Content-Length",
-                                                            "content-length",
-                                                            &length);
+    length.data = p;
+    length.len = o.n;
+
+    r->headers_in.content_type =
+        ngx_http_sio_call_header(r, &ngx_http_sio_call_type,
+                                 &ngx_http_sio_call_json);
+    r->headers_in.content_length =
+        ngx_http_sio_call_header(r, &ngx_http_sio_call_length, &length);
     r->headers_in.content_length_n = call->request.body.n;
 
     return (r->headers_in.content_type && r->headers_in.content_length)
@@ -342,26 +435,18 @@ ngx_http_sio_call_headers(ngx_http_sio_call_t *call)
 }
 
 
-/* other modules look headers up by their hash */
-
 static ngx_table_elt_t *
-ngx_http_sio_call_header(ngx_http_request_t *r, const char *key,
-    const char *lowcase, ngx_str_t *value)
+ngx_http_sio_call_header(ngx_http_request_t *r, ngx_table_elt_t *header,
+    ngx_str_t *value)
 {
     ngx_table_elt_t  *h;
 
     h = ngx_list_push(&r->headers_in.headers);
-    if (h == NULL) {
-        return NULL;
+
+    if (h) {
+        *h = *header;
+        h->value = *value;
     }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->key.data = (u_char *) key;
-    h->key.len = ngx_strlen(key);
-    h->lowcase_key = (u_char *) lowcase;
-    h->hash = ngx_hash_key(h->lowcase_key, h->key.len);
-    h->value = *value;
 
     return h;
 }
@@ -542,10 +627,23 @@ ngx_http_sio_call_append(ngx_http_sio_call_t *call, ngx_buf_t *b)
         size = ngx_max(size, NGX_HTTP_SIO_CALL_BODY);
         size = ngx_min(size, max);
 
-        body = realloc(call->body, size);
+        /* most responses are small, and need no memory of their own */
+
+        body = (size == NGX_HTTP_SIO_CALL_BODY)
+               ? ngx_pnalloc(call->pool, size)
+               : ngx_alloc(size, call->done.log);
+
         if (body == NULL) {
             ngx_sio_count(memory_errors);
             return ngx_http_sio_call_fail(call, NGX_HTTP_SIO_CALL_FAILED);
+        }
+
+        if (call->len) {
+            ngx_memcpy(body, call->body, call->len);
+        }
+
+        if (call->size > NGX_HTTP_SIO_CALL_BODY) {
+            ngx_free(call->body);
         }
 
         call->body = body;
@@ -806,11 +904,25 @@ ngx_http_sio_call_free(ngx_http_sio_call_t *call)
 void
 ngx_http_sio_call_destroy(ngx_http_sio_call_t *call)
 {
-    if (call->body) {
-        free(call->body);
+    ngx_pool_t  *pool;
+
+    pool = call->pool;
+
+    if (call->size > NGX_HTTP_SIO_CALL_BODY) {
+        ngx_free(call->body);
     }
 
-    ngx_destroy_pool(call->pool);
+    /* one that grew does not stay large */
+
+    if (ngx_http_sio_call_nspare < NGX_HTTP_SIO_CALL_SPARE
+        && pool->d.next == NULL)
+    {
+        ngx_reset_pool(pool);
+        ngx_http_sio_call_spare[ngx_http_sio_call_nspare++] = pool;
+        return;
+    }
+
+    ngx_destroy_pool(pool);
 }
 
 

@@ -64,6 +64,16 @@ typedef struct {
 /* Installs the filters that take responses. */
 void ngx_http_sio_call_filters(void);
 
+/* Prepares calls in a worker that makes some. */
+void ngx_http_sio_call_init(void);
+
+/*
+ * Makes what a location's calls take for their server's configuration.
+ *
+ * returns  NULL if there is no memory
+ */
+ngx_http_conf_ctx_t *ngx_http_sio_call_ctx(ngx_conf_t *cf);
+
 /*
  * Makes a call, with room for its body.
  *

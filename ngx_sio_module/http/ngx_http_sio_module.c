@@ -863,8 +863,11 @@ ngx_http_sio_wire(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
     smcf->used = 1;
     smcf->handlers |= (conf->handlers != NULL);
 
-    conf->server = ngx_http_conf_get_module_srv_conf(cf,
-                                                     ngx_http_core_module);
+    conf->call_ctx = ngx_http_sio_call_ctx(cf);
+    if (conf->call_ctx == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
     conf->core.log = clcf->error_log;
     conf->core.application = &ngx_http_sio_application;
     conf->core.user = (conf->parser == NGX_HTTP_SIO_PARSER_NONE)
@@ -1806,6 +1809,10 @@ ngx_http_sio_init_process(ngx_cycle_t *cycle)
             && ngx_process != NGX_PROCESS_SINGLE))
     {
         return NGX_OK;
+    }
+
+    if (smcf->handlers) {
+        ngx_http_sio_call_init();
     }
 
     ngx_sio_session_init(cycle);

@@ -469,6 +469,32 @@ sio_json_next(sio_span_t array, size_t *at, sio_span_t *item)
 
 
 sio_rc_t
+sio_json_peek(sio_span_t array, size_t at, sio_span_t *rest)
+{
+    uint8_t  *p, *last;
+
+    last = array.p + array.n;
+    p = sio_json_skip_to_item(array, at);
+
+    if (p == last || *p == ']') {
+        return SIO_DONE;
+    }
+
+    rest->p = p;
+    rest->n = last - p;
+
+    return SIO_OK;
+}
+
+
+void
+sio_json_pass(sio_span_t array, size_t *at, sio_span_t rest, size_t n)
+{
+    *at = sio_json_skip_blanks(rest.p + n, array.p + array.n) - array.p;
+}
+
+
+sio_rc_t
 sio_json_next_member(sio_span_t object, size_t *at, sio_span_t *key,
     sio_span_t *value)
 {
@@ -557,9 +583,15 @@ sio_json_string_eq(sio_span_t token, sio_span_t text)
     p = token.p + 1;
     last = token.p + token.n - 1;
 
-    /* no escape is longer than six bytes for one */
+    /* an escape is longer than what it stands for, up to six bytes for one */
 
-    if (text.n > token.n || (token.n - 2) / 6 > text.n) {
+    if (token.n - 2 == text.n) {
+        return memcmp(p, text.p, text.n) == 0;
+    }
+
+    if (token.n - 2 < text.n || (token.n - 2) / 6 > text.n
+        || memchr(p, '\\', last - p) == NULL)
+    {
         return 0;
     }
 

@@ -103,7 +103,23 @@ sio_json_type_t sio_json_type(sio_span_t value);
 sio_rc_t sio_json_next(sio_span_t array, size_t *at, sio_span_t *item);
 
 /*
- * The same for a validated object.
+ * Gives the next element of a validated array without looking for its end.
+ *
+ * takes    array, at: as sio_json_next; at is not changed
+ *          rest: set to what begins with the element and ends with the array
+ * returns  SIO_OK or SIO_DONE
+ */
+sio_rc_t sio_json_peek(sio_span_t array, size_t at, sio_span_t *rest);
+
+/*
+ * Moves at behind an element of n bytes that sio_json_peek gave, to where
+ * sio_json_next would.
+ */
+void sio_json_pass(sio_span_t array, size_t *at, sio_span_t rest, size_t n);
+
+/*
+ * The same as sio_json_next for a validated object; what follows the object
+ * is not looked at, and behind the last member at is that of its bracket.
  *
  * takes    key: set to the raw string token, with its quotes
  */
