@@ -11,10 +11,11 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 PORT         ?= 8080
+BACKEND      ?= node
 FUZZ_SECONDS ?= 300
 NGINX_SRC    ?= /usr/share/nginx/src
 
-.PHONY: help build install run test asan fuzz bench clean unit fuzzers FORCE
+.PHONY: help build install run backend test asan fuzz bench clean unit fuzzers FORCE
 
 # prove's own children must not look for this make's job server.
 
@@ -30,9 +31,14 @@ help:
 
 NEED_BUILD := gcc libc6-dev nginx nginx-dev libyajl-dev
 NEED_NODE  := node:nodejs npm:npm
-NEED_TEST  := $(NEED_BUILD) $(NEED_NODE) perl openssl libssl-dev clang \
-              dpkg-dev libclang-rt-dev libio-socket-ssl-perl python3-socketio \
-              python3-aiohttp python3-requests python3-websocket chromium
+
+NEED_php    := php-fpm
+NEED_python := uwsgi-core uwsgi-plugin-python3
+
+NEED_TEST  := $(NEED_BUILD) $(NEED_NODE) $(NEED_php) $(NEED_python) wrk \
+              perl openssl libssl-dev clang dpkg-dev libclang-rt-dev \
+              libio-socket-ssl-perl python3-socketio python3-aiohttp \
+              python3-requests python3-websocket chromium
 
 build: ## builds build/ngx_sio_module.so for the installed nginx
 	tools/need $(NEED_BUILD)
@@ -48,6 +54,11 @@ run: ## builds everything and serves the demo in the foreground (PORT=8080)
 	tools/need $(NEED_BUILD) $(NEED_NODE)
 	$(MAKE) build/ngx_sio_module.so build/node
 	tools/serve $(PORT)
+
+backend: ## the same for an example backend (BACKEND=node, python or php)
+	tools/need $(NEED_BUILD) $(NEED_NODE) $(NEED_$(BACKEND))
+	$(MAKE) build/ngx_sio_module.so build/node
+	tools/backend $(BACKEND) $(PORT)
 
 test: ## runs all tests, and a part of them with AddressSanitizer
 	tools/need $(NEED_TEST)
@@ -69,7 +80,7 @@ fuzz: ## runs every fuzz target (FUZZ_SECONDS=300 each)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(PROVE) -v t/fuzz*.t
 
 bench: ## measures the CPU time of deliveries, echoes and connects
-	tools/need $(NEED_BUILD) $(NEED_NODE)
+	tools/need $(NEED_BUILD) $(NEED_NODE) wrk
 	$(MAKE) build/ngx_sio_module.so build/node
 	t/bench/run
 

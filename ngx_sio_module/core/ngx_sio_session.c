@@ -782,20 +782,15 @@ void
 ngx_sio_session_pause(ngx_sio_session_t *s)
 {
     s->paused++;
+    s->throttled = 1;
 }
 
-
-/* a pong may be in what comes now */
 
 void
 ngx_sio_session_resume(ngx_sio_session_t *s)
 {
     if (--s->paused || s->state != NGX_SIO_SESSION_OPEN) {
         return;
-    }
-
-    if (s->awaiting_pong) {
-        s->ping_due = ngx_current_msec + s->conf->ping_timeout;
     }
 
     s->transport->resume(s);
@@ -857,10 +852,14 @@ ngx_sio_session_timeout(ngx_event_t *ev)
 
     if ((ngx_msec_int_t) (s->ping_due - ngx_current_msec) <= 0) {
 
-        if (s->awaiting_pong && !s->paused) {
+        /* a pong may wait in what was not read: another ping, another time */
+
+        if (s->awaiting_pong && !s->throttled) {
             ngx_sio_session_close(s, NGX_SIO_PING_TIMEOUT);
             return;
         }
+
+        s->throttled = (s->paused != 0);
 
         s->awaiting_pong = 1;
         s->ping_due = ngx_current_msec + s->conf->ping_timeout;

@@ -124,6 +124,7 @@ struct ngx_sio_session_s {
     unsigned                      warned_namespaces:1;
     unsigned                      warned_auth:1;
     unsigned                      warned_acks:1;
+    unsigned                      throttled:1;   /* paused since the last ping */
     unsigned                      ndata:8;
     uint16_t                      paused;        /* by how many sockets */
     uint16_t                      close_code;    /* of a WebSocket, or 0 */
@@ -299,7 +300,7 @@ void ngx_sio_session_upgrade(ngx_sio_session_t *s);
 /*
  * One more socket of s, or one less, can't take what its client sends: the
  * transport works off nothing that has come and reads no more.  A client of
- * which nothing is read is not expected to answer pings.
+ * which nothing is read is sent pings, and is not expected to answer them.
  *
  * may      resume: close s, not before it returns
  */
