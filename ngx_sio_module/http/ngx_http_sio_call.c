@@ -1,6 +1,6 @@
 /*
  * nginx serves requests of connections, so that a call brings one of its own:
- * one that has no descriptor, on which nothing is ever read or written.  It
+ * one that has no descriptor: nothing is ever read or written there.  It
  * carries a main request that does nothing but to wait for its subrequest.
  * As any subrequest, that one passes by access checks and may go to internal
  * locations.  What the location answers is taken by filters that come before
@@ -83,6 +83,7 @@ static void ngx_http_sio_call_judge(ngx_http_sio_call_t *call);
 static ngx_uint_t ngx_http_sio_call_unsent(ngx_http_request_t *sr);
 static void ngx_http_sio_call_peer(ngx_http_sio_call_t *call);
 static void ngx_http_sio_call_free(ngx_http_sio_call_t *call);
+static void ngx_http_sio_call_clear(ngx_event_t *ev);
 
 static ngx_chain_t *ngx_http_sio_call_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
@@ -92,7 +93,7 @@ static ssize_t ngx_http_sio_call_no_recv_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
 static ssize_t ngx_http_sio_call_no_send(ngx_connection_t *c, u_char *buf,
     size_t size);
-static void ngx_http_sio_call_no_event(ngx_event_t *ev);
+static void ngx_http_sio_call_event(ngx_event_t *ev);
 static u_char *ngx_http_sio_call_log(ngx_log_t *log, u_char *buf, size_t len);
 
 
@@ -345,12 +346,12 @@ ngx_http_sio_call_connect(ngx_http_sio_call_t *call)
                                      ngx_http_core_module);
 
     call->read.data = c;
-    call->read.handler = ngx_http_sio_call_no_event;
+    call->read.handler = ngx_http_sio_call_event;
     call->read.log = &call->log;
     call->read.active = 1;
 
     call->write.data = c;
-    call->write.handler = ngx_http_sio_call_no_event;
+    call->write.handler = ngx_http_sio_call_event;
     call->write.log = &call->log;
     call->write.write = 1;
     call->write.active = 1;
@@ -888,6 +889,9 @@ ngx_http_sio_call_free(ngx_http_sio_call_t *call)
         return;
     }
 
+    ngx_http_sio_call_clear(&call->read);
+    ngx_http_sio_call_clear(&call->write);
+
     call->main = NULL;
     call->sub = NULL;
     call->ended = 1;
@@ -898,6 +902,19 @@ ngx_http_sio_call_free(ngx_http_sio_call_t *call)
     call->connection.timedout = 0;
 
     ngx_http_free_request(r, 0);
+}
+
+
+static void
+ngx_http_sio_call_clear(ngx_event_t *ev)
+{
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
+
+    if (ev->posted) {
+        ngx_delete_posted_event(ev);
+    }
 }
 
 
@@ -974,10 +991,30 @@ ngx_http_sio_call_no_send(ngx_connection_t *c, u_char *buf, size_t size)
 }
 
 
+/* limit_req delays a request by a timer of its connection's */
+
 static void
-ngx_http_sio_call_no_event(ngx_event_t *ev)
+ngx_http_sio_call_event(ngx_event_t *ev)
 {
-    /* void */
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    c = ev->data;
+    r = c->data;
+
+    if (ev->delayed && ev->timedout) {
+        ev->delayed = 0;
+        ev->timedout = 0;
+    }
+
+    if (ev->write) {
+        r->write_event_handler(r);
+
+    } else {
+        r->read_event_handler(r);
+    }
+
+    ngx_http_run_posted_requests(c);
 }
 
 
