@@ -33,7 +33,11 @@ subtest 'duplicates' => sub {
                  'sio_max_queue 1m', 'sio_max_attachments 1',
                  'sio_max_namespaces 1', 'sio_max_rooms 1', 'sio_max_depth 1',
                  'sio_cookie io',
-                 'sio_allow_origin *', 'sio_parser json');
+                 'sio_allow_origin *', 'sio_parser json',
+                 'sio_handler /a', 'sio_handler_headers a',
+                 'sio_handler_inflight 1', 'sio_handler_queue 1k',
+                 'sio_handler_batch 1', 'sio_handler_retry 1s',
+                 'sio_handler_timeout 1s', 'sio_handler_max_response 1k');
     for my $line (@twice) {
         my ($word) = split / /, $line;
         refused(qr/"$word" directive is duplicate/,
@@ -65,11 +69,16 @@ subtest 'values' => sub {
     my @bad = (
         (map { my $word = $_; map { "$word $_" } '', '0', '-1', 'x', '1s 2s' }
              qw(sio_ping_interval sio_ping_timeout sio_upgrade_timeout
-                sio_connect_timeout)),
+                sio_connect_timeout sio_handler_timeout)),
         (map { my $word = $_; map { "$word $_" } '', '0', '-1', 'x', '1m 2m' }
-             qw(sio_max_payload sio_max_queue)),
+             qw(sio_max_payload sio_max_queue sio_handler_queue
+                sio_handler_max_response)),
         (map { my $word = $_; map { "$word $_" } '', '0', '-1', 'x', '1 2' }
-             qw(sio_max_namespaces sio_max_rooms sio_max_depth)),
+             qw(sio_max_namespaces sio_max_rooms sio_max_depth
+                sio_handler_inflight sio_handler_batch)),
+        'sio_handler_inflight 65536', 'sio_handler_batch 1001',
+        'sio_handler_retry', 'sio_handler_retry -1', 'sio_handler_retry x',
+        'sio_handler_retry 1s 2s',
         'sio_max_attachments', 'sio_max_attachments -1',
         'sio_max_attachments x',
         'sio_max_attachments 256', 'sio on', 'sio_app', 'sio_app a b',
@@ -103,6 +112,10 @@ subtest 'values' => sub {
         'sio_allow_origin https://a.example "~^https://b" null',
         'sio_allow_origin *',
         'sio_data user $remote_user; sio_data agent "x $http_user_agent"',
+        'sio_handler_inflight 1', 'sio_handler_inflight 65535',
+        'sio_handler_queue 1', 'sio_handler_batch 1', 'sio_handler_batch 1000',
+        'sio_handler_retry 0', 'sio_handler_timeout 100ms',
+        'sio_handler_max_response 1',
     );
 };
 
@@ -117,12 +130,20 @@ subtest 'contexts' => sub {
         refused($here->($word), location => "sio; sio_namespace /a { $word; }");
     }
     for my $line ('sio_ping_interval 1s', 'sio_max_payload 1m',
-                  'sio_allow_origin *', 'sio_app a', 'sio_data a b') {
+                  'sio_allow_origin *', 'sio_app a', 'sio_data a b',
+                  'sio_handler_headers a', 'sio_handler_inflight 1',
+                  'sio_handler_queue 1k', 'sio_handler_batch 2',
+                  'sio_handler_retry 1s', 'sio_handler_timeout 1s',
+                  'sio_handler_max_response 1k') {
         my ($word) = split / /, $line;
         refused($here->($word), main => "$line;");
         refused($here->($word), "sio; sio_namespace /a { $line; }");
+        accepted(http => "$line;");
     }
     refused($here->('sio_on'), http => 'sio_on a reply;');
+    refused($here->('sio_handler'), $_ => 'sio_handler /a;')
+        for qw(main http server);
+    refused($here->('sio_handler'), 'sio; if ($arg_a) { sio_handler /a; }');
     refused($here->('sio_namespace'), http => 'sio_namespace /a { }');
     refused(qr/unexpected "\{"|not allowed/,
             'sio; sio_namespace /a { sio_namespace /b { } }');
@@ -203,6 +224,105 @@ subtest 'rules' => sub {
 };
 
 
+subtest 'handlers' => sub {
+    my $needs = 'action "handler" needs a URI, and takes nothing else';
+    my @refused = (
+        ['invalid number of arguments in "sio_handler"', 'sio_handler;'],
+        ['invalid number of arguments in "sio_handler"', 'sio_handler /a /b;'],
+
+        map({ my ($text, $shown) = @$_;
+              map { ["invalid handler \"\Q$shown\E\", it must be a URI of this "
+                     . 'server that begins with "/"', "$_ $text;"] }
+                  'sio_handler', 'sio_on a handler' }
+            ['""', ''], ['app', 'app'], ['?a', '?a'], ['@app', '@app'],
+            ['http://127.0.0.1/', 'http://127.0.0.1/'], ['" /a"', ' /a']),
+
+        map({ my ($text, $char) = @$_;
+              map { ["invalid handler \"[^\n]*\": \"\Q$char\E\" cannot stand "
+                     . 'in it', "$_ $text;"] }
+                  'sio_handler', 'sio_on a handler' }
+            ['/$uri', '$'], ['/a$', '$'], ['"/a b"', ' '],
+            ['"/a?b=$arg_c"', '$'], ['/a#b', '#'], ["/a\x7f", "\x7f"]),
+
+        [$needs, 'sio_on a handler;'],
+        [$needs, 'sio_on a handler /a /b;'],
+        [$needs, 'sio_on a handler /a volatile;'],
+        [$needs, 'sio_on a handler /a args=[];'],
+        ['unknown action "handle"', 'sio_on a handle /a;'],
+
+        ['"a" has a handler already',
+         'sio_on a handler /a; sio_on a handler /b;'],
+        ['"a" has a handler already',
+         'sio_on a handler /a; sio_on a reply; sio_on a handler /a;'],
+        map({ ["\"\Q$_\E\" has a handler already",
+               "sio_on $_ handler /a; sio_on $_ handler /b;"] }
+            qw(* connection disconnect)),
+
+        ['"sio_on connection"', 'sio_on connect handler /a;'],
+        map({ ["\"$_\".*reserved", "sio_on $_ handler /a;"] }
+            qw(connect_error disconnecting newListener removeListener)),
+    );
+    refused(qr/$$_[0]/, "sio; $$_[1]") for @refused;
+
+    # in a namespace the number of words is looked at elsewhere
+
+    refused(qr/$$_[0]/, "sio; sio_namespace /a { $$_[1] }")
+        for @refused[2 .. $#refused];
+    refused(qr/"sio_handler" directive has an invalid number of arguments/,
+            "sio; sio_namespace /a { sio_handler $_; }") for '', '/a /b';
+    refused(qr/"sio_handler" directive is duplicate/, "sio; $_") for
+        'sio_namespace /a { sio_handler /a; sio_handler /a; }',
+        'sio_handler /a; sio_namespace / { sio_handler /b; }',
+        'sio_namespace / { sio_handler /b; } sio_handler /a;';
+    refused(qr/"a" has a handler already/,
+            'sio; sio_on a handler /a; '
+            . 'sio_namespace / { sio_on a handler /a; }');
+
+    refused(qr{"sio_handler"[^\n]* need "sio" in their location, "/socket.io/"},
+            $_) for
+        'sio_handler /a;', 'sio_on a handler /a;',
+        'sio_namespace /a { sio_handler /a; }',
+        'sio_handler /a; location /socket.io/a { sio; }';
+
+    refused(qr/invalid header name "\Q$$_[1]\E"/,
+            "sio; sio_handler_headers $$_[0];")
+        for ['""', ''], ['"a b"', 'a b'], ['a:', 'a:'], ['a: b', 'a:'],
+            ['a,b', 'a,b'], ['"a;"', 'a;'], ['a=b', 'a=b'], ['"{a}"', '{a}'],
+            ['a/b', 'a/b'], ["\xc3\xa9", "\xc3\xa9"], ['a ""', ''];
+    refused(qr/invalid number of arguments in "sio_handler_headers"/,
+            'sio; sio_handler_headers;');
+
+    accepted("sio; $_;") for (
+        'sio_handler /', 'sio_handler /a', 'sio_handler /a?b=c&d',
+        'sio_handler "/caf\xc3\xa9"', 'sio_handler /a%20b', 'sio_handler /none',
+        'sio_on a handler /a', 'sio_on * handler /a',
+        'sio_on connection handler /a', 'sio_on disconnect handler /a',
+        'sio_handler /a; sio_on a handler /a; sio_on b handler /b',
+        'sio_on a reply; sio_on a handler /a; sio_on a emit',
+        'sio_handler_headers Cookie User-Agent x-1 X_2 !#$%&\'*+.^`|~',
+        'sio_handler_headers cookie Cookie',
+    );
+    accepted("sio; $_") for (
+        'sio_handler /a; sio_namespace /a { sio_handler /a; } '
+        . 'sio_namespace ~^/b { sio_handler /b; sio_on a reply; }',
+        'sio_on a handler /a; sio_namespace /a { sio_on a handler /a; }',
+        'sio_namespace / { sio_handler /a; } sio_on a reply;',
+        'sio_handler /a; location /socket.io/a { sio; sio_handler /b; }',
+        'sio_handler /a; limit_except GET POST { deny all; }',
+        'sio_handler /a; if ($arg_a) { set $a b; }',
+    );
+};
+
+
+subtest 'variables of handlers' => sub {
+    accepted(http => "log_format a '\$sio_id \$sio_namespace \$sio_event "
+                     . "\$sio_data_a \$sio_data_b';");
+    accepted(http => 'upstream a { hash $sio_id consistent; '
+                     . 'server 127.0.0.1; }');
+    refused(qr/unknown "sio_arg1" variable/, http => 'log_format a $sio_arg1;');
+};
+
+
 subtest 'namespaces' => sub {
     refused(qr/invalid[^\n]*"chat"/, 'sio; sio_namespace chat { }');
     refused(qr/regex|pcre/i, 'sio; sio_namespace ~( { }');
@@ -222,7 +342,11 @@ subtest 'plain Engine.IO' => sub {
             'sio; sio_parser none; sio_namespace /a { sio_on * reply; }');
     accepted("sio; sio_parser none; sio_on $_;") for
         'message reply', '* broadcast', 'message emit to=r',
-        'connection join r', 'message disconnect close';
+        'connection join r', 'message disconnect close',
+        map { "$_ handler /a" } qw(message * connection disconnect);
+    accepted('sio; sio_parser none; sio_handler /a;');
+    refused(qr/"a".*sio_parser none/,
+            'sio; sio_parser none; sio_on a handler /a;');
 };
 
 

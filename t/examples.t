@@ -389,6 +389,64 @@ subtest 'directives' => sub {
 };
 
 
+# A backend that answers each request with an event of its path.
+
+sub serve_backend {
+    my ($config) = @_;
+
+    my $backend = SioTest::free_port();
+
+    return serve($config =~ s/127\.0\.0\.1:300\d/127.0.0.1:$backend/gr,
+                 http => <<"EOC");
+        server {
+            listen 127.0.0.1:$backend;
+            return 200 '[{"op":"emit","event":"from","args":["\$uri"]}]';
+        }
+EOC
+}
+
+
+# What comes for a request comes a moment later.
+
+sub await {
+    my ($ws, @packets) = @_;
+
+    my ($got, $end) = ('', time + 5 * SioTest::slow());
+
+    $ws->text("4$_") for @packets;
+    $got = got_now($ws) while $got eq '' && time < $end;
+
+    return $got;
+}
+
+
+subtest 'backends' => sub {
+    for (['README.md', 'Backends'], ['docs/directives.md', 'sio_handler']) {
+        my $t = serve_backend(scalar example(@$_));
+        my $ann = client('ANN');
+
+        is(await($ann), '2["from","/app"]', 'a connect');
+        is(await($ann, '2["say","hello"]'), '2["from","/app"]', 'an event');
+        $ann->close;
+        $t->stop;
+    }
+
+    my $t = serve_backend(scalar example('docs/rules.md', 'handler'));
+    my ($ann, $bob) = map { client($_) } qw(ANN BOB);
+
+    is(await($_), '2["from","/app"]', 'a connect') for $ann, $bob;
+
+    is(got($ann, '2["typing"]'), '', 'a rule of its own');
+    is(await($bob), '2["typing"]', 'is all that happens');
+    is(await($ann, '2["search"]'), '2["from","/search"]', 'another handler');
+    is(await($ann, '2["buy"]'), '2["from","/app"]', 'a rule and a handler');
+    is(await($bob), '2["bought","ANN"]', 'both happen');
+    is(await($ann, '2["else"]'), '2["from","/app"]', 'any other event');
+    $_->close for $ann, $bob;
+    $t->stop;
+};
+
+
 subtest 'the log' => sub {
     my $page = example('docs/variables.md', '$sio_request');
     my ($format) = $page =~ /^(log_format .*?;)$/ms;

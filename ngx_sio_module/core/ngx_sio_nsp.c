@@ -1,6 +1,6 @@
 /*
- * Namespaces exist while they have sockets, admitted or not, so that a client who makes up
- * names for a regular expression leaves nothing behind.
+ * Namespaces exist while they have sockets, admitted or not, so that a client
+ * who makes up names for a regular expression leaves nothing behind.
  */
 
 #include "core/ngx_sio_nsp.h"

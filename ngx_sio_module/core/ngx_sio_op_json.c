@@ -87,8 +87,7 @@ static void ngx_sio_op_json_list(ngx_sio_op_json_t *p, sio_span_t value,
 static ngx_int_t ngx_sio_op_json_text(ngx_sio_op_json_t *p, sio_span_t token,
     size_t max, sio_span_t *text);
 static unsigned ngx_sio_op_json_flag(ngx_sio_op_json_t *p, sio_span_t value);
-static uint64_t ngx_sio_op_json_number(ngx_sio_op_json_t *p, sio_span_t value,
-    uint64_t max);
+static uint64_t ngx_sio_op_json_number(sio_span_t value, uint64_t max);
 static void ngx_sio_op_json_emit(ngx_sio_op_json_t *p);
 static void ngx_sio_op_json_plain(ngx_sio_op_json_t *p);
 static void ngx_sio_op_json_attach(ngx_sio_op_json_t *p);
@@ -415,13 +414,26 @@ ngx_sio_op_json_member(ngx_sio_op_json_t *p, ngx_uint_t name,
         return;
 
     case NGX_SIO_MEMBER_SEQ:
-        p->seq = ngx_sio_op_json_number(p, value, SIO_MAX_SAFE_INTEGER);
+        p->seq = ngx_sio_op_json_number(value, SIO_MAX_SAFE_INTEGER);
+
+        if (p->seq == 0) {
+            p->error = "\"seq\" must be a whole number, not ";
+            p->what = value;
+        }
+
         return;
 
     case NGX_SIO_MEMBER_TIMEOUT:
-        p->op.timeout = ngx_sio_op_json_number(p, value,
+        p->op.timeout = ngx_sio_op_json_number(value,
                                                NGX_SIO_MAX_ACK_TIMEOUT);
         p->timed = 1;
+
+        if (p->op.timeout == 0) {
+            p->error = "\"timeout\" must be a whole number from 1 to 600000, "
+                       "not ";
+            p->what = value;
+        }
+
         return;
 
     default: /* NGX_SIO_MEMBER_ACK */
@@ -476,7 +488,8 @@ ngx_sio_op_json_check(ngx_sio_op_json_t *p,
     if ((type->takes & NGX_SIO_JSON_HAS(SET))
         && sio_json_type(p->op.json) != SIO_JSON_OBJECT)
     {
-        p->error = "\"set\" must be an object";
+        p->error = p->op.json.p ? "\"set\" must be an object"
+                                : "\"set\" is missing";
         return;
     }
 
@@ -644,10 +657,10 @@ ngx_sio_op_json_flag(ngx_sio_op_json_t *p, sio_span_t value)
 }
 
 
-/* a whole number from 1 to max */
+/* a whole number from 1 to max, or 0 */
 
 static uint64_t
-ngx_sio_op_json_number(ngx_sio_op_json_t *p, sio_span_t value, uint64_t max)
+ngx_sio_op_json_number(sio_span_t value, uint64_t max)
 {
     size_t    i;
     uint64_t  n;
@@ -657,19 +670,13 @@ ngx_sio_op_json_number(ngx_sio_op_json_t *p, sio_span_t value, uint64_t max)
     for (i = 0; i < value.n && n <= max; i++) {
 
         if (value.p[i] < '0' || value.p[i] > '9') {
-            n = 0;
-            break;
+            return 0;
         }
 
         n = n * 10 + (value.p[i] - '0');
     }
 
-    if (n == 0 || n > max) {
-        p->error = "not a number that is possible here: ";
-        p->what = value;
-    }
-
-    return n;
+    return (n > max) ? 0 : n;
 }
 
 

@@ -124,7 +124,7 @@ struct ngx_sio_session_s {
     unsigned                      warned_namespaces:1;
     unsigned                      warned_auth:1;
     unsigned                      warned_acks:1;
-    unsigned                      throttled:1;   /* paused since the last ping */
+    unsigned                      throttled:1;   /* paused since the ping */
     unsigned                      ndata:8;
     uint16_t                      paused;        /* by how many sockets */
     uint16_t                      close_code;    /* of a WebSocket, or 0 */

@@ -462,6 +462,9 @@ ngx_http_sio_backend_ack(ngx_sio_socket_t *sk, ngx_sio_awaited_t *awaited,
 
     if (handler == NULL) {
         ngx_sio_count(handler_lost);
+        ngx_sio_session_log(NGX_LOG_ERR, sk->session,
+                            "acknowledgement lost: the location has no "
+                            "handler \"%V\"", &awaited->handler);
         return;
     }
 
@@ -682,6 +685,7 @@ ngx_http_sio_backlog_push(ngx_http_sio_backlog_t *b,
 static void
 ngx_http_sio_backlog_run(ngx_http_sio_backlog_t *b)
 {
+    ngx_sio_socket_t        *sk;
     ngx_http_sio_item_t     *item;
     ngx_http_sio_handler_t  *h;
 
@@ -690,7 +694,16 @@ ngx_http_sio_backlog_run(ngx_http_sio_backlog_t *b)
     }
 
     if (ngx_queue_empty(&b->items)) {
+        sk = b->socket;
+
         ngx_http_sio_backlog_free(b);
+
+        /* it moved to where nobody can decide on it */
+
+        if (sk && sk->held) {
+            ngx_sio_socket_refuse(sk, sio_span(NGX_HTTP_SIO_SERVER_ERROR));
+        }
+
         return;
     }
 
@@ -703,6 +716,11 @@ ngx_http_sio_backlog_run(ngx_http_sio_backlog_t *b)
     if (h->down && item->type != NGX_HTTP_SIO_ITEM_CONNECT) {
 
         if (h->probing || !ngx_queue_empty(&h->waiting)) {
+
+            if (b->since == 0) {
+                b->since = ngx_current_msec;
+            }
+
             ngx_http_sio_backlog_wait(b, &h->waiting);
             return;
         }
@@ -867,6 +885,7 @@ static void
 ngx_http_sio_backlog_detach(ngx_http_sio_backlog_t *b)
 {
     sio_out_t          o;
+    ngx_queue_t       *q;
     ngx_sio_socket_t  *sk;
 
     sk = b->socket;
@@ -910,6 +929,14 @@ ngx_http_sio_backlog_detach(ngx_http_sio_backlog_t *b)
                                  "events of a client that has left are lost: "
                                  "%uz bytes wait for handlers, as much as is "
                                  "kept", ngx_http_sio_backend_orphans);
+
+        for (q = ngx_queue_head(&b->items);
+             q != ngx_queue_sentinel(&b->items);
+             q = ngx_queue_next(q))
+        {
+            ngx_sio_count(handler_lost);
+        }
+
         ngx_http_sio_backlog_drop_items(b, &b->items);
     }
 }
@@ -1451,6 +1478,11 @@ ngx_http_sio_backend_failed(ngx_http_sio_backlog_t *b)
         why = "the worker that called the handler is gone";
         break;
 
+    case NGX_HTTP_SIO_CALL_UNFIT:
+        why = "the handler's response is too large for the worker that has "
+              "the session now, limited by \"sio_bus_buffer\"";
+        break;
+
     case NGX_HTTP_SIO_CALL_TIMEOUT:
         ngx_sio_count(handler_timeouts);
         why = "the handler did not respond in time, limited by "
@@ -1510,11 +1542,14 @@ ngx_http_sio_backend_parse(ngx_http_sio_backlog_t *b)
     at = 0;
 
     for ( ;; ) {
-        op = (b->ops.nelts <= NGX_HTTP_SIO_BACKEND_MAX_OPS)
-             ? ngx_array_push(&b->ops) : NULL;
+        if (b->ops.nelts > NGX_HTTP_SIO_BACKEND_MAX_OPS) {
+            error = "more than 10000 operations";
+            goto invalid;
+        }
 
+        op = ngx_array_push(&b->ops);
         if (op == NULL) {
-            error = "too many operations";
+            error = "no memory";
             goto invalid;
         }
 
@@ -1690,6 +1725,10 @@ ngx_http_sio_backend_reason(ngx_http_sio_backlog_t *b)
 
         return sio_span(NGX_HTTP_SIO_SERVER_ERROR);
     }
+
+    ngx_http_sio_backlog_log(NGX_LOG_INFO, b, &response->peer,
+                             "connect refused: the handler's response has "
+                             "status %ui", response->status);
 
     message = sio_span_null;
     data = sio_span_null;
@@ -2310,7 +2349,7 @@ ngx_http_sio_backend_forward(ngx_http_sio_backlog_t *b)
     m = ngx_sio_frame(NGX_SIO_FRAME_RESPONSE, n + response->body.n, &o);
 
     if (m == NULL) {
-        response->result = NGX_HTTP_SIO_CALL_TOO_LARGE;
+        response->result = NGX_HTTP_SIO_CALL_UNFIT;
         response->body.n = 0;
 
         m = ngx_sio_frame(NGX_SIO_FRAME_RESPONSE, n, &o);
@@ -2350,7 +2389,7 @@ ngx_http_sio_backend_response(ngx_sio_origin_t from, sio_in_t *in)
     peer = sio_in_string(in);
     body = sio_in_string(in);
 
-    if (in->bad || result > NGX_HTTP_SIO_CALL_GONE) {
+    if (in->bad || result > NGX_HTTP_SIO_CALL_UNFIT) {
         return NGX_ERROR;
     }
 

@@ -37,6 +37,7 @@ struct ngx_http_sio_call_s {
     size_t                         size;      /* bound: max_response */
 
     ngx_uint_t                     status;    /* 0: no header yet */
+    unsigned                       skip:1;    /* no body is wanted */
     unsigned                       last:1;    /* the end of the response came */
     unsigned                       failed:1;  /* result says why */
     unsigned                       ended:1;   /* so has the subrequest */
@@ -563,8 +564,13 @@ ngx_http_sio_call_header_filter(ngx_http_request_t *r)
     r->header_sent = 1;
     call->status = r->headers_out.status;
 
-    if (r->headers_out.content_length_n
-        > (off_t) call->request.conf->handler_max_response)
+    /* of an error of the server's, be it nginx's own page, nothing is read */
+
+    call->skip = (call->status / 100 != 2 && call->status / 100 != 4);
+
+    if (!call->skip
+        && r->headers_out.content_length_n
+           > (off_t) call->request.conf->handler_max_response)
     {
         return ngx_http_sio_call_fail(call, NGX_HTTP_SIO_CALL_TOO_LARGE);
     }
@@ -588,7 +594,7 @@ ngx_http_sio_call_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     for ( /* void */ ; in; in = in->next) {
         b = in->buf;
 
-        if (ngx_http_sio_call_append(call, b) != NGX_OK) {
+        if (!call->skip && ngx_http_sio_call_append(call, b) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -630,7 +636,7 @@ ngx_http_sio_call_append(ngx_http_sio_call_t *call, ngx_buf_t *b)
 
         /* most responses are small, and need no memory of their own */
 
-        body = (size == NGX_HTTP_SIO_CALL_BODY)
+        body = (size <= NGX_HTTP_SIO_CALL_BODY)
                ? ngx_pnalloc(call->pool, size)
                : ngx_alloc(size, call->done.log);
 
@@ -797,8 +803,11 @@ ngx_http_sio_call_judge(ngx_http_sio_call_t *call)
     response->body.p = call->body;
     response->body.n = call->len;
 
+    /* 500 is what nginx says when it has no connection for it */
+
     if ((call->status == NGX_HTTP_BAD_GATEWAY
-         || call->status == NGX_HTTP_GATEWAY_TIME_OUT)
+         || call->status == NGX_HTTP_GATEWAY_TIME_OUT
+         || call->status == NGX_HTTP_INTERNAL_SERVER_ERROR)
         && ngx_http_sio_call_unsent(sr))
     {
         response->result = NGX_HTTP_SIO_CALL_UNREACHABLE;
@@ -929,10 +938,10 @@ ngx_http_sio_call_destroy(ngx_http_sio_call_t *call)
         ngx_free(call->body);
     }
 
-    /* one that grew does not stay large */
+    /* one that grew does not stay, nor one that others have something in */
 
     if (ngx_http_sio_call_nspare < NGX_HTTP_SIO_CALL_SPARE
-        && pool->d.next == NULL)
+        && pool->d.next == NULL && pool->cleanup == NULL)
     {
         ngx_reset_pool(pool);
         ngx_http_sio_call_spare[ngx_http_sio_call_nspare++] = pool;

@@ -16,7 +16,8 @@ typedef enum {
     NGX_HTTP_SIO_CALL_TOO_LARGE,       /* it has more than max_response */
     NGX_HTTP_SIO_CALL_TIMEOUT,
     NGX_HTTP_SIO_CALL_FAILED,          /* no response; nginx has logged why */
-    NGX_HTTP_SIO_CALL_GONE             /* with the worker that made the call */
+    NGX_HTTP_SIO_CALL_GONE,            /* with the worker that made the call */
+    NGX_HTTP_SIO_CALL_UNFIT            /* for the way from that worker */
 } ngx_http_sio_call_result_e;
 
 

@@ -1258,7 +1258,8 @@ ngx_http_sio_handler_headers(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         for (j = 0; j < value[i].len; j++) {
             if (value[i].data[j] <= ' ' || value[i].data[j] >= 0x7f
-                || ngx_strchr("()<>@,;:\\\"/[]?={}", value[i].data[j]))
+                || ngx_strchr("()<>@,;:\\\"/[]?={}", value[i].data[j])
+                || value[i].data[0] == '$')
             {
                 break;
             }
