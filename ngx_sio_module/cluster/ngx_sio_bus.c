@@ -141,7 +141,10 @@ ngx_sio_bus_init(ngx_cycle_t *cycle, ngx_shm_zone_t *zone, size_t buffer)
     bus->flush.handler = ngx_sio_bus_flush_handler;
     bus->flush.log = cycle->log;
 
+    /* nginx's debug log looks for a descriptor in what a timer is for */
+
     bus->greeting.handler = ngx_sio_bus_greeting_handler;
+    bus->greeting.data = bus;
     bus->greeting.log = cycle->log;
     bus->greeting.cancelable = 1;
 

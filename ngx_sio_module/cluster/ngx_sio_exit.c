@@ -51,12 +51,15 @@ ngx_sio_exit_init(ngx_cycle_t *cycle)
     ngx_memzero(&ngx_sio_exit, sizeof(ngx_sio_exit_t));
 
     ngx_sio_exit.unsent.handler = ngx_sio_exit_unsent_handler;
+    ngx_sio_exit.unsent.data = &ngx_sio_exit;
     ngx_sio_exit.unsent.log = cycle->log;
 
     ngx_sio_exit.farewell.handler = ngx_sio_exit_farewell_handler;
+    ngx_sio_exit.farewell.data = &ngx_sio_exit;
     ngx_sio_exit.farewell.log = cycle->log;
 
     ngx_sio_exit.grace.handler = ngx_sio_exit_grace_handler;
+    ngx_sio_exit.grace.data = &ngx_sio_exit;
     ngx_sio_exit.grace.log = cycle->log;
     ngx_sio_exit.grace.cancelable = 1;
 }

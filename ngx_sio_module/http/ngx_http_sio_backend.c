@@ -78,6 +78,7 @@ typedef struct {
     ngx_str_node_t                 sn;          /* ELSEWHERE: the id */
     ngx_queue_t                    link;        /* WAITING */
     ngx_http_sio_loc_conf_t       *conf;
+    ngx_http_sio_handler_t        *handler;     /* of those under way */
     ngx_sio_socket_t              *socket;      /* NULL: it has left */
     ngx_str_t                      nsp;
     ngx_str_t                      addr;
@@ -804,6 +805,7 @@ ngx_http_sio_backlog_start(ngx_http_sio_backlog_t *b)
         }
     }
 
+    b->handler = first->handler;
     b->state = NGX_HTTP_SIO_BACKLOG_CALLING;
     b->conf->handler_running++;
 
@@ -823,7 +825,7 @@ ngx_http_sio_backlog_start(ngx_http_sio_backlog_t *b)
 
         if (b->probe) {
             b->probe = 0;
-            first->handler->probing = 0;
+            b->handler->probing = 0;
         }
 
         b->response = &ngx_http_sio_response_failed;
@@ -837,7 +839,7 @@ ngx_http_sio_backlog_start(ngx_http_sio_backlog_t *b)
 
     request = ngx_http_sio_call_request(call);
 
-    request->handler = first->handler;
+    request->handler = b->handler;
     request->conf = b->conf;
     request->addr = b->addr;
     request->done = ngx_http_sio_backend_done;
@@ -1258,20 +1260,16 @@ ngx_http_sio_backend_encode_rooms(sio_out_t *o, ngx_sio_socket_t *sk)
 static void
 ngx_http_sio_backend_done(ngx_http_sio_call_t *call)
 {
-    ngx_http_sio_item_t      *item;
     ngx_http_sio_backlog_t   *b;
     ngx_http_sio_handler_t   *h;
     ngx_http_sio_loc_conf_t  *conf;
 
     b = ngx_http_sio_call_request(call)->data;
+    h = b->handler;
     conf = b->conf;
 
     conf->handler_running--;
     ngx_sio_uncount(handler_running);
-
-    item = ngx_queue_data(ngx_queue_head(&b->flying), ngx_http_sio_item_t,
-                          queue);
-    h = item->handler;
 
     b->response = ngx_http_sio_call_response(call);
 
@@ -2322,6 +2320,7 @@ ngx_http_sio_backend_drop(ngx_sio_socket_t *sk)
     b->origin = ngx_sio_handover_where(sid);
 
     if (b->state == NGX_HTTP_SIO_BACKLOG_CALLING) {
+        ngx_http_sio_backlog_drop_items(b, &b->flying);
         ngx_http_sio_backlog_drop_items(b, &b->items);
         return;
     }

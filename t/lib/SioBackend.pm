@@ -9,9 +9,9 @@ package SioBackend;
 #
 # An answer is looked for by the event's name, by what the request is (connect,
 # event, ack, disconnect), by its path, and as '*'.  A list of answers is used
-# up, but for the last one; code makes one of what was sent.  Where there is
-# none it is 204.  A client can say itself how it is to be answered: by the
-# argument of an event "do", and in its auth payload, by {"do":...}.
+# up, but for the last one.  Where there is none it is 204.  A client can say
+# itself how it is to be answered: by the argument of an event "do", and in its
+# auth payload, by {"do":...}.
 #
 #   status   200, or 204 without a body           reason    the text behind it
 #   body     a text, or what becomes JSON         headers   [name => value, ...]
@@ -27,6 +27,7 @@ use strict;
 use warnings;
 
 use Carp qw(croak);
+use Fcntl qw(F_SETFD);
 use File::Temp ();
 use IO::Socket::INET ();
 use JSON::PP ();
@@ -34,7 +35,6 @@ use POSIX ();
 use Socket;
 use Test::More;
 
-use SioResponder;
 use SioTest;
 
 my $JSON = JSON::PP->new->utf8->canonical->allow_nonref;
@@ -78,19 +78,24 @@ sub start {
 
     socketpair my $here, my $there, AF_UNIX, SOCK_STREAM, PF_UNSPEC
         or croak "socketpair: $!";
+    # A new Perl: nothing of the test lives on in it.
+
     defined($self->{pid} = fork) or croak "fork: $!";
 
     if ($self->{pid} == 0) {
-        syscall 157, 1, 9;              # PR_SET_PDEATHSIG, SIGKILL
-        $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
-        $SIG{PIPE} = 'IGNORE';
-
-        eval { SioResponder->new(%$self)->serve($listening, $there) };
-        syswrite STDERR, "backend: $@" if $@;
-        POSIX::_exit(1);
+        fcntl $_, F_SETFD, 0 for $listening, $there;
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>', '/dev/null';
+        exec qw(setpriv --pdeathsig KILL), $^X, '-I', SioTest::root() . '/t/lib',
+             qw(-MSioResponder -e SioResponder::main(@ARGV)),
+             fileno $listening, fileno $there, $self->{over},
+             $self->{file}->filename
+            or POSIX::_exit(127);
     }
 
     $self->{control} = $here;
+    $self->command(set => $self->{answers});
+
     return $self;
 }
 

@@ -74,6 +74,35 @@ sub frame {
 
 sub string { pack 'V/a*', shift }
 
+# The body of an ACKED, and of a RESPONSE.
+
+sub acked {
+    my ($id, $socket, $args) = @_;
+
+    return pack('Q<a20', $id, $socket) . string($args);
+}
+
+sub response {
+    my ($socket, %arg) = @_;
+
+    return pack('a20CvV', $socket, $arg{result} // 0, $arg{status} // 200,
+                          $arg{at} // 0)
+           . string($arg{peer} // '127.0.0.1:1') . string($arg{body} // '[]');
+}
+
+# What is in the body of an OP, but for its lists.
+
+sub op {
+    my ($body) = @_;
+
+    my %op;
+    my @members = qw(number type target flags id timeout app nsp json);
+
+    @op{@members} = unpack 'Q<CCCQ<VV/aV/aV/a', $body // '';
+
+    return \%op;
+}
+
 sub hello {
     my ($self, %arg) = @_;
 

@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use Errno qw(EAGAIN EINTR);
+use IO::Socket::INET ();
 use JSON::PP ();
 use POSIX ();
 use Socket qw(:DEFAULT SO_LINGER IPPROTO_TCP TCP_NODELAY);
@@ -22,29 +23,26 @@ my %READ = (http => \&read_http, fastcgi => \&read_fastcgi,
 sub now { Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
 
-# new(over => 'http', answers => { ... }, file => the log)
+# What a process does: descriptors of a socket that listens and of one for
+# commands, the protocol, the log.
 
-sub new {
-    my ($class, %arg) = @_;
+sub main {
+    my ($listening, $control, $over, $file) = @_;
 
-    return bless { n => 0, open => {}, released => {}, commands => '', %arg },
-                 $class;
+    $SIG{PIPE} = 'IGNORE';
+
+    open my $log, '>>', $file or die "log: $!";
+
+    my $self = bless { n => 0, over => $over, answers => {}, open => {},
+                       released => {}, commands => '', log => $log };
+
+    $self->serve(IO::Socket::INET->new_from_fd($listening, 'r+'),
+                 IO::Handle->new_from_fd($control, 'r+'));
 }
 
 
 sub serve {
     my ($self, $listening, $control) = @_;
-
-    # Nothing of the test may live on here.
-
-    my %keep = map { fileno $_ => 1 } $listening, $control;
-
-    opendir my $dir, '/proc/self/fd' or die "/proc/self/fd: $!";
-    POSIX::close($_) for grep { /^\d+$/ && $_ > 2 && !$keep{$_} } readdir $dir;
-
-    open STDIN, '<', '/dev/null';
-    open STDOUT, '>', '/dev/null';
-    open $self->{log}, '>>', $self->{file}->filename or die "log: $!";
 
     $_->blocking(0) for $listening, $control;
 
@@ -161,7 +159,7 @@ sub next_request {
     my $r = $READ{$self->{over}}->($c) or return;
     my $json = eval { $JSON->decode($r->{body}) };
     my @messages = grep { ref eq 'HASH' } ref $json eq 'ARRAY' ? @$json : $json;
-    my $answer = $self->choose($r, $json, @messages) // {};
+    my $answer = $self->choose($r, @messages) // {};
 
     $c->{id} = @messages ? $messages[0]{id} // '' : '';
     $c->{n} = "$$." . ++$self->{n};
@@ -173,13 +171,13 @@ sub next_request {
 
     $self->write_log(what => 'request', %$r, n => $c->{n}, at => now(),
                      running => scalar @running,
-                     together => scalar(grep { $_->{id} eq $c->{id} }
+                     together => scalar(grep { ($_->{id} // '') eq $c->{id} }
                                              @running));
 }
 
 
 sub choose {
-    my ($self, $r, $json, @messages) = @_;
+    my ($self, $r, @messages) = @_;
 
     for my $m (@messages) {
         my $answer = $m->{type} eq 'connect' && ref $m->{auth} eq 'HASH'
@@ -197,7 +195,7 @@ sub choose {
         $answer = @$answer > 1 ? shift @$answer : $answer->[0]
             if ref $answer eq 'ARRAY';
 
-        return ref $answer eq 'CODE' ? $answer->($json, $r) : $answer;
+        return $answer;
     }
 
     return {};
