@@ -108,7 +108,7 @@ my %said = (
          qr/(?:_log(?:_error)?\(NGX_LOG_(?:WARN|ERR),[^;"]*|\bwhy\s=\s)
             "((?:[^"\\]|\\.)+)"/x],
     'what is wrong with answers of handlers' =>
-        ['docs/operations.md docs/api.md', 'http/ngx_http_sio_backend.c',
+        ['docs/operations.md docs/api.md', 'http/ngx_http_sio_outcome.c',
          qr/\s(?:error\s=|return)\s"((?:[^"\\]|\\.)+)"/],
     'errors of the API' =>
         ['docs/api.md', '{http/ngx_http_sio_api,core/ngx_sio_op_json}.c',

@@ -7,6 +7,7 @@ use SioCluster;
 use SioRaw;
 use JSON::PP ();
 use List::Util qw(shuffle);
+use MIME::Base64 qw(encode_base64);
 use Time::HiRes qw(sleep time);
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
@@ -29,6 +30,7 @@ my $location = <<'CONF';
     sio_on enter  ack;
     sio_on exit   leave $sio_arg1;
     sio_on exit   ack;
+    sio_on mine   ack 'args=[$sio_data_score,"<$sio_data_name>"]';
     sio_on *      reply;
     sio_namespace /x { sio_on * reply; }
     sio_namespace /left {
@@ -67,7 +69,8 @@ sub finish {
 
 # --- clients
 
-# A client is { name, ws or polling, id => { namespace => id }, data }.  Its
+# A client is { name, ws or polling, id => { namespace => id }, data, own }:
+# own has by namespace what the API has set, which hides data.  Its
 # name is the number of the worker that opened it and how it is connected:
 # w, a WebSocket; p, polling; m, moved by an upgrade to the next worker.
 
@@ -170,7 +173,8 @@ sub seen {
         my %in = %{$c->{rooms}{$nsp} // {}};
         defined $id && (!$rooms || grep { $in{$_} || $_ eq $id } @$rooms)
             ? [$id, { id => $id, rooms => [$id, sort keys %in],
-                      data => $c->{data} }]
+                      data => { %{$c->{data}},
+                                %{$c->{own}{$nsp} // {}} } }]
             : ()
     } @$clients];
 }
@@ -230,6 +234,9 @@ sub emits {
               @c);
         sends('to an id as a room', $emit->(to => $three),
               $to->('42["e"]', $c{'3w'}), @c);
+        sends('to rooms as sockets',
+              $emit->(sockets => ['even', 'both', '*', $two]),
+              $to->('42["e"]', $c{'1m'}), @c);
         sends('to nobody', $emit->(sockets => []), {}, @c);
         sends('with exceptions',
               $emit->(to => '*', except => ['even', $one, $three]),
@@ -374,11 +381,19 @@ sub random {
                       : delete $_->{rooms}{$nsp}{$op{rooms}}
                     for $chosen->(\%op);
                 push @answers, $ok;
-            } elsif ($what < 0.9) {
+            } elsif ($what < 0.88) {
+                my ($key, $value) = ("k" . int rand 3,
+                                     rand() < 0.3 ? undef : ++$expected{n});
+                %op = (%op, op => 'data', set => { $key => $value });
+                defined $value ? ($_->{own}{$nsp}{$key} = $value)
+                               : delete $_->{own}{$nsp}{$key}
+                    for $chosen->(\%op);
+                push @answers, $ok;
+            } elsif ($what < 0.92) {
                 $op{op} = 'fetch';
                 my %in = map { $_->{name} => 1 } $chosen->(\%op);
                 push @answers, seen($nsp, [grep { $in{$_->{name}} } @c]);
-            } elsif ($what < 0.95) {
+            } elsif ($what < 0.96) {
                 $op{op} = 'rooms';
                 my %sum;
                 $sum{$_}++ for map { keys %{$_->{rooms}{$nsp}} }
@@ -633,7 +648,7 @@ sub moving {
         @{$emit[0]}{qw(to)} = ('*');
         @{$emit[1]}{qw(to except)} = ('*', \@but);
         @{$emit[2]}{qw(to)} = ($room);
-        @{$emit[3]}{qw(sockets)} = (\@but);
+        @{$emit[3]}{qw(sockets)} = ([@but, $room]);
         for my $id (@ids) {
             my $is = grep { $_ eq $id } @but;
             push @{$want{$id}{$pid}}, $first, $is ? () : $first + 1,
@@ -649,7 +664,7 @@ sub moving {
             @emit[2, 3],
             { op => 'leave', to => '*', rooms => $room },
             { op => 'count', to => $room },
-            { op => 'count', sockets => \@but });
+            { op => 'count', sockets => [$room, @but] });
         my %but = map { $_ => 1 } @but;
         return [$room, scalar keys %but];
     };
@@ -831,6 +846,429 @@ sub stopped {
     leave(@c);
 }
 
+# Packets from a client; the next one for it; and the two together.
+sub says {
+    my ($c, @packets) = @_;
+    return $c->{polling}->post(join "\x1e", @packets) if !$c->{ws};
+    $c->{ws}->text($_) for @packets;
+}
+
+sub hears {
+    my ($c) = @_;
+    my $heard = $c->{heard} //= [];
+    return shift @$heard if @$heard;
+    return $c->{ws}->message // 'nothing' if $c->{ws};
+    push @$heard, $c->{polling}->packets;
+    return shift @$heard;
+}
+
+sub answer {
+    my ($c, $packet) = @_;
+    says($c, $packet);
+    return hears($c);
+}
+
+sub data {
+    my @c = crowd();
+
+    # Sets members for some; all workers have the same to tell then.
+    my $sets = sub {
+        my ($name, $from, $set, $aim, @who) = @_;
+        my $nsp = $aim->{namespace} // '/';
+        for my $own (map { $_->{own}{$nsp} //= {} } @who) {
+            defined $set->{$_} ? ($own->{$_} = $set->{$_}) : delete $own->{$_}
+                for keys %$set;
+        }
+        my @r = $t->api_on($pids[$from % @pids],
+                           { op => 'data', set => $set, %$aim },
+                           { op => 'count' });
+        is_deeply($r[0], $ok, "$name: done");
+        my $want = $json->encode([map { seen($_, \@c) } @namespaces]);
+        my @other = grep { $_ ne $want } map {
+            $json->encode([map { fetched($_) } $t->api_on($_,
+                map { { op => 'fetch', namespace => $_ } } @namespaces)])
+        } @pids;
+        is($other[0], undef, "$name: seen by all workers");
+    };
+    my $ids = sub { [map { $_->{id}{'/'} } @_] };
+
+    my %value = (text => qq{"\\\x{e9}\x{1f600}\n\x00}, bool => $yes,
+                 list => [1, { a => [undef, $no] }], "\x{e9}\"\\" => {});
+    for my $i (0 .. $#c) {
+        $sets->($c[$i]{name}, $i, { %value, score => 0 + $i },
+                { sockets => $c[$i]{id}{'/'} }, $c[$i]);
+    }
+    $sets->('another namespace', 1, { score => 'x' },
+            { to => '*', namespace => '/x' }, grep { $_->{id}{'/x'} } @c);
+    $sets->('a socket of another one', 2, { score => 0 },
+            { sockets => $c[0]{id}{'/'}, namespace => '/x' });
+    $sets->('what hides what the client said', 3, { name => 'n', none => 1 },
+            { to => '*', except => $ids->(@c[0, 5]) },
+            @c[1 .. 4, 6 .. $#c]);
+    $sets->('nothing', 0, {}, { to => '*' }, @c);
+    $sets->('null', 1, { text => undef, never => undef, list => [] },
+            { to => '*' }, @c);
+    $sets->('and what was hidden', 2, { name => undef, none => undef },
+            { sockets => $ids->(@c[1 .. 7]) }, @c[1 .. 7]);
+
+    # Rules have it as text.
+    for my $case ([7, '"7"'], ["a\"\x{e9}", "\"a\\\"\x{e9}\""],
+                  [{ a => [1] }, '"{\"a\":[1]}"'], [$yes, '"true"'],
+                  [undef, 'null']) {
+        my ($value, $shown) = @$case;
+        utf8::encode($shown);
+        $sets->("what a rule has as $shown", 3, { score => $value },
+                { to => '*' }, @c);
+        my @wrong;
+        for my $c (@c) {
+            my $name = $json->encode('<' . ($c->{own}{'/'}{name}
+                                            // $c->{data}{name}) . '>');
+            my $got = answer($c, '421["mine"]');
+            push @wrong, "$c->{name}: $got" if $got ne "431[$shown,$name]";
+        }
+        is("@wrong", '', "all rules have $shown");
+    }
+
+    # The last of several, and names that only look alike.
+    my $raw = sub {
+        my ($members) = @_;
+        return results("[{\"op\":\"data\",\"to\":\"*\",\"set\":{$members}},"
+                       . '{"op":"fetch","sockets":"' . $c[3]{id}{'/'}
+                       . '"}]')->[1]{sockets}[0]{data};
+    };
+    my %rest = (%{$c[3]{data}}, %{$c[3]{own}{'/'}});
+    is_deeply($raw->('"a":1,"a":2,"b":1,"b":null,"c":null,"c":3,"\\u0064":4,'
+                     . '"\\\\n":5,"\\n":6'),
+              { %rest, a => 2, c => 3, d => 4, '\\n' => 5, "\n" => 6 },
+              'the last one of a name');
+    is_deeply($raw->('"\\u0061":null,"d":null,"\\u000a":null,"c":{"a":1}'),
+              { %rest, c => { a => 1 }, '\\n' => 5 },
+              'whatever way it is written');
+    is_deeply($raw->('"c":null,"\\\\n":null'), \%rest, 'and none of them');
+
+    # As much as there may be of it: 4096 bytes of JSON.
+    my $most = 4096 - length '{"big":""}';
+    my $before = $t->status->{limit_data};
+    my %all = map { ($_ => undef) } map { keys %{$_->{own}{'/'}} } @c;
+    $sets->('nothing is left', 0, \%all, { to => '*' }, @c);
+    $sets->('the most', 1, { big => 'b' x $most }, { to => '*' }, @c);
+    is($t->status->{limit_data}, $before, 'is no more than what may be');
+    my @one = (sockets => $c[7]{id}{'/'});
+    my @more = ({ big => 'c' x ($most + 1) }, { a => 1 },
+                { big => undef, more => 'd' x $most },
+                { big => 'x' x 100_000 });
+    for my $set (@more) {
+        my @r = $t->api({ op => 'data', set => $set, @one },
+                        { op => 'fetch' });
+        is_deeply([$r[0], fetched($r[1])], [$ok, seen('/', \@c)],
+                  'more is not set, nor a part of it');
+    }
+    is($t->status->{limit_data} - $before, @more, 'but counted');
+    is(() = $t->log =~ /data not set: it would take more than 4096 bytes/g,
+       @more, 'and the log tells');
+    $sets->('less in place of it', 3, { big => undef, a => 'b' x 4000 },
+            { @one }, $c[7]);
+
+    # It goes where its session goes.
+    for my $i (0 .. $#pids) {
+        my $c = client("${i}p", '/');
+        my @aim = ({ sockets => $c->{id}{'/'} }, $c);
+        push @c, $c;
+        $sets->("$i, before its move", $i, { from => 'here' }, @aim);
+        my $ws = $t->probe($c->{polling}, $pids[($i + 1) % @pids]);
+        $sets->("$i, on its way", $i + 2, { on => 'the way' }, @aim);
+        $c->{ws} = SioCluster::upgraded($ws);
+        delete $c->{polling};
+        is(answer($c, '42["there"]'), '42["there"]', "$i, it has moved");
+        $sets->("$i, after its move", $i + 3, { from => undef, score => 8 },
+                @aim);
+        like(answer($c, '421["mine"]'), qr/^431\["8",/, "$i, as its rules");
+    }
+
+    leave(@c);
+}
+
+# What a client is asked: the number that its answer needs, and the rest with
+# its attachments in base64.
+sub asked {
+    my ($c, $nsp) = @_;
+    my $packet = hears($c);
+    $nsp = defined $nsp ? "$nsp," : '';
+    my ($binary, $number, $rest)
+        = $packet =~ /^4(?:2|5(\d+)-)\Q$nsp\E(\d+)(\[.*\])$/s
+        or return ('none', $packet);
+    return ($number, join ' ', $rest,
+            map { my $b = hears($c);
+                  $c->{ws} ? encode_base64($b, '') : $b =~ s/^b//r }
+            1 .. $binary // 0);
+}
+
+# The result when so many are missing and these have acknowledged, each with
+# its arguments.
+sub acked {
+    my ($missing, %args) = @_;
+    return { ok => $yes, missing => $missing, answers => [
+        map { { id => $_, args => $args{$_} } } sort keys %args] };
+}
+
+sub answers {
+    return map { ref $_ eq 'HASH' && $_->{answers}
+                 ? { %$_, answers => [sort { $a->{id} cmp $b->{id} }
+                                           @{$_->{answers}}] } : $_ } @_;
+}
+
+sub asks {
+    return { op => 'emit', event => 'q', ack => $yes, timeout => 60_000, @_ };
+}
+
+sub acknowledgements {
+    my @c = crowd();
+    my %c = map { $_->{name} => $_ } @c;
+    my $slow = SioTest::slow();
+    my $ms = 1000 * $slow;
+    my $ids = sub { map { $_->{id}{'/'} } @_ };
+    my @counters = qw(acks_asked acks_received acks_missing acks_unknown);
+    my $counts = $t->status;
+    my $counted = sub {
+        my ($name, @values) = @_;
+        my $now = $t->status;
+        is(join(' ', map { $now->{$_} - $counts->{$_} } @counters),
+           "@values", "$name: @counters");
+        $counts = $now;
+    };
+
+    # All workers ask all clients, and each answer goes to who asked for it.
+    my %other = (w => 'text', p => "caf\x{e9} \x{1f600}\n\x00", m => undef);
+    my (%args, %number, @wrong);
+    $t->begin_api($pids[$_], asks(to => '*', args => [0 + $_, {}]))
+        for 0 .. $#pids;
+    for my $c (shuffle(@c)) {
+        for (@pids) {
+            my ($n, $rest) = asked($c);
+            my ($i) = $rest =~ /^\["q",(\d),\{\}\]$/;
+            push @wrong, "$c->{name}: $rest" if !defined $i;
+            $i //= 'none';
+            $number{$n}{$i} = 1;
+            my $args = [$c->{name}, "to $i", $other{substr $c->{name}, 1},
+                        { a => [1.5, {}] }];
+            $args{$i}{$c->{id}{'/'}} = $args;
+            says($c, "43$n" . $json->encode($args));
+        }
+    }
+    is("@wrong", '', 'each is asked by each worker');
+    is_deeply([answers($t->finish_api($pids[$_]))], [acked(0, %{$args{$_}})],
+              'and has answered') for 0 .. $#pids;
+    is(join(' ', sort map { keys %$_ } values %number), '0 1 2 3',
+       'each question has a number of its own');
+    is(scalar(grep { $_ > 2 ** 53 - 1 } keys %number), 0,
+       'that any client can have');
+    $counted->('all', 4, 48, 0, 0);
+
+    # Binary values, both ways.
+    my $bytes = join '', map { chr } 0 .. 255;
+    my $b64 = encode_base64($bytes, '');
+    %args = ();
+    $t->begin_api($pids[1], asks(to => '*', args => [
+        { _base64 => $b64 }, { a => [1, { _base64 => '' }] }]));
+    for my $c (@c) {
+        my ($n, $rest) = asked($c);
+        is($rest, '["q",{"_placeholder":true,"num":0},'
+                  . '{"a":[1,{"_placeholder":true,"num":1}]}]' . " $b64 ",
+           "$c->{name} is asked with binary values");
+        my $packet = "462-$n" . '[{"b":{"num":1,"_placeholder":true}},"t",'
+                     . '{"_placeholder":true,"num":0}]';
+        if ($c->{ws}) {
+            $c->{ws}->text($packet);
+            $c->{ws}->binary($_) for '', $bytes;
+        } else {
+            says($c, $packet, 'b', "b$b64");
+        }
+        $args{$c->{id}{'/'}} = [{ b => { _base64 => $b64 } }, 't',
+                                { _base64 => '' }];
+    }
+    is_deeply([answers($t->finish_api($pids[1]))], [acked(0, %args)],
+              'and answers with such');
+    $counted->('binary', 1, 12, 0, 0);
+
+    # Who has not answered when the time is over is missing.
+    my @soon = named(qr/^[02]/, @c);
+    my @late = named(qr/^[13]/, @c);
+    my $began = time;
+    my $n;
+    $t->begin_api($pids[2], asks(to => '*', timeout => $ms));
+    ($n) = asked($_) for @c;
+    says($_, "43$n" . '[]') for @soon;
+    is_deeply([answers($t->finish_api($pids[2]))],
+              [acked(6, map { ($_ => []) } $ids->(@soon))],
+              'six of twelve are missing');
+    my $took = time - $began;
+    cmp_ok($took, '>=', $ms / 1000, 'when their time is over');
+    cmp_ok($took, '<', $ms / 1000 + 2 * $slow, 'and soon then');
+    for my $c (@late) {
+        says($c, "43$n" . '["late"]');
+        is(answer($c, '42["still"]'), '42["still"]',
+           "$c->{name}: to be late is no error");
+    }
+    $counted->('late', 1, 6, 6, 6);
+
+    # Nobody but who was asked, and once.
+    my @three = @c{qw(0p 1w 2m)};
+    my @others = @c{qw(3w 3p 0w)};
+    $t->begin_api($pids[3], asks(sockets => [$ids->(@three)]));
+    ($n) = asked($_) for @three;
+    for my $c (@others) {
+        says($c, "43$n" . '["of another"]', "43/x,$n" . '["of it"]',
+             '43' . ($n + 1) . '["the next"]', '430["zero"]',
+             '43' . ($n - 1024) . '["the one before"]', "43$n");
+    }
+    says($c{'1w'}, "43/x,$n" . '["elsewhere"]', '431["one"]', "43$n",
+         "43$n" . '["first"]', "43$n" . '["second"]');
+    for my $c (@others, $c{'1w'}) {
+        is(answer($c, '42["still"]'), '42["still"]', "$c->{name} lives");
+    }
+    says($c{'2m'}, "43$n" . '["m"]');
+    says($c{'0p'}, "43$n" . '["p"]', "43$n" . '["p again"]');
+    is_deeply([answers($t->finish_api($pids[3]))],
+              [acked(0, $c{'1w'}{id}{'/'} => ['first'],
+                     $c{'2m'}{id}{'/'} => ['m'], $c{'0p'}{id}{'/'} => ['p'])],
+              'no one answers for another, nor twice, nor with nothing');
+    is(answer($c{'0p'}, '42["still"]'), '42["still"]', 'nor ends by that');
+    $counted->('others', 1, 3, 0, 3 * 5 + 2 + 1 + 1);
+
+    # Who leaves will not answer.
+    my %gone;
+    for my $how ('ends', 'leaves', 'is sent away') {
+        my @gone = map { client($_, '/', '/x') } qw(0w 1w 2w);
+        $t->begin_api("$pids[0] $how",
+                      asks(sockets => [$ids->(@gone, $c{'3p'})],
+                           timeout => $ms));
+        ($n) = asked($_) for @gone, $c{'3p'};
+        if ($how eq 'is sent away') {
+            $t->api({ op => 'disconnect', sockets => [$ids->(@gone)] });
+        } else {
+            $how eq 'ends' ? $_->{ws}->close : says($_, '41') for @gone;
+        }
+        $t->wait_for(sub { ($t->api({ op => 'count' }))[0]{count} == @c },
+                     "who $how is not there");
+        says($c{'3p'}, "43$n" . '[1]');
+        $gone{$how} = \@gone;
+    }
+    for my $how (sort keys %gone) {
+        is_deeply([$t->finish_api("$pids[0] $how")],
+                  [acked(3, $c{'3p'}{id}{'/'} => [1])],
+                  "who $how does not answer");
+        $_->{ws}->close for @{$gone{$how}};
+    }
+    $t->wait_for(sub {
+        ($t->api({ op => 'count', namespace => '/x' }))[0]{count} == 8;
+    }, 'they have gone');
+    $counted->('gone', 3, 3, 9, 0);
+
+    # Whom it is for, as of other operations; from nobody there is no answer.
+    my @r = $t->api(asks(to => 'nobody'), asks(sockets => []),
+                    asks(to => '*', except => [$ids->(@c)]),
+                    asks(to => '*', namespace => '/none'),
+                    asks(sockets => $c{'0w'}{id}{'/'}, namespace => '/x'));
+    is_deeply(\@r, [(acked(0)) x 5], 'nobody is waited for');
+    %args = ();
+    $t->begin_api($pids[2], asks(namespace => '/x', to => '*', event => 'x',
+        except => $c{'0w'}{id}{'/x'}, volatile => $no, ack => 'a text'));
+    for my $c (named(qr/[123]w|p/, @c)) {
+        my ($n, $rest) = asked($c, '/x');
+        is($rest, '["x"]', "$c->{name} is asked in a namespace");
+        says($c, "43$n" . '["here"]') if $c->{ws};
+        says($c, "43/x,$n" . '["there"]');
+        $args{$c->{id}{'/x'}} = ['there'];
+    }
+    is_deeply([answers($t->finish_api($pids[2]))], [acked(0, %args)],
+              'where it answers');
+    $counted->('aims', 6, 7, 0, 3);
+
+    # The results have the order of their operations, whatever that of answers.
+    $t->begin_api($pids[0], { op => 'emit', to => '*', event => 'a' },
+        asks(to => '*', args => [1]), { op => 'count' },
+        asks(sockets => $c{'2w'}{id}{'/'}, args => [2]),
+        { op => 'nothing' }, { op => 'emit', to => '*', event => 'b' });
+    my %first;
+    for my $c (@c) {
+        my (@got, @numbers);
+        do { push @got, hears($c) } until $got[-1] !~ /"a"|"q"/;
+        s/^42(\d+)/42/ && push @numbers, $1 for @got;
+        is("@got", '42["a"] 42["q",1] ' . ($c == $c{'2w'} ? '42["q",2] ' : '')
+           . '42["b"]', "$c->{name}: all in order");
+        says($c, "43$numbers[1]" . '[2]') if $c == $c{'2w'};
+        $first{$c->{name}} = $numbers[0];
+    }
+    says($_, "43$first{$_->{name}}" . '[1]') for reverse @c;
+    is_deeply([answers($t->finish_api($pids[0]))],
+              [$ok, acked(0, map { ($_ => [1]) } $ids->(@c)), { count => 12 },
+               acked(0, $c{'2w'}{id}{'/'} => [2]),
+               { error => 'unknown "op": "nothing"' }, $ok],
+              'as are the results');
+
+    # More than are under way at a time: others follow when some are answered.
+    my $many = 40;
+    my @order;
+    $t->begin_api($pids[1], map { asks(sockets => $c{'0w'}{id}{'/'},
+                                       args => [$_]) } 1 .. $many);
+    for (1 .. $many) {
+        my ($n, $rest) = asked($c{'0w'});
+        push @order, $rest =~ /(\d+)/;
+        says($c{'0w'}, "43$n" . "[$order[-1]]");
+    }
+    is("@order", join(' ', 1 .. $many), "$many in a request");
+    is_deeply([$t->finish_api($pids[1])],
+              [map { acked(0, $c{'0w'}{id}{'/'} => [$_]) } 1 .. $many],
+              'are all answered');
+
+    # The shortest time and the longest.
+    @r = $t->api(asks(to => '*', timeout => 1),
+                 asks(to => 'nobody', timeout => 600_000));
+    is_deeply([answers(@r)], [acked(12), acked(0)], 'a millisecond');
+    asked($_) for @c;
+
+    # A client that moves between the question and its answer, which is then
+    # of another worker: the asker, the one that asked it, or a third one.
+    my $moves = $t->status->{moves};
+    my @moved;
+    for my $i (0 .. $#pids) {
+        for my $heard (1, 0) {
+            my $c = client('1p', '/', '/x');
+            my $from = "$pids[$i] $heard";
+            $t->begin_api($from,
+                asks(sockets => $c->{id}{'/'}, args => [0 + $i]),
+                asks(sockets => $c->{id}{'/x'}, namespace => '/x',
+                     timeout => $ms));
+            my @asked = $heard ? (asked($c), asked($c, '/x')) : ();
+            my $ws = $t->probe($c->{polling}, $pids[2]);
+            $c->{ws} = SioCluster::upgraded($ws);
+            delete $c->{polling};
+            @asked = (asked($c), asked($c, '/x')) if !$heard;
+            is("@asked[1, 3]", qq{["q",$i] ["q"]}, 'one is asked twice');
+            is(answer($c, '42["there"]'), '42["there"]', 'it has moved');
+            says($c, "43$asked[0]" . qq{["moved",$i]});
+            push @moved, [$c, $i, $from, @asked];
+        }
+    }
+    is($t->status->{moves} - $moves, @moved, 'all to another worker');
+    for (@moved) {
+        my ($c, $i, $from) = @$_;
+        is_deeply([$t->finish_api($from)],
+                  [acked(0, $c->{id}{'/'} => ['moved', $i]), acked(1)],
+                  "worker $i: its answer counts, and its time ends");
+    }
+    $counts = $t->status;
+    for (@moved) {
+        my ($c, $of_it, $late) = @$_[0, 3, 5];
+        says($c, "43/x,$late" . '["late"]', "43$of_it" . '[2]');
+        is(answer($c, '42["still"]'), '42["still"]', 'it goes on');
+    }
+    $counted->('after that', 0, 0, 0, 2 * @moved);
+    leave(map { $_->[0] } @moved);
+
+    leave(@c);
+}
+
 sub killed {
     for my $victim (1, 3) {
         my @c = crowd();
@@ -848,6 +1286,11 @@ sub killed {
         my $expected = [{ count => scalar @rest }, seen('/', \@rest),
                         { rooms => { all => scalar @rest } }];
 
+        # Its clients are asked what they can answer no more.
+        my $ms = 2000 * SioTest::slow();
+        $t->begin_api("$_ ask", asks(to => '*', timeout => $ms)) for @others;
+        my @numbers = map { my $c = $_; [map { (asked($c))[0] } @others] } @c;
+
         # Some were asked when it still lived: they hear of its end.
         $t->stop_worker($pids[$victim]);
         $t->begin_api($_, @question) for @others;
@@ -858,6 +1301,13 @@ sub killed {
                       'who asked before has an answer without it')
                 or diag explain \@r;
         }
+        for my $i (0 .. $#c) {
+            says($c[$i], map { "43$_" . '[1]' } @{$numbers[$i]})
+                if $c[$i]{pid} != $pids[$victim];
+        }
+        is_deeply([answers($t->finish_api("$_ ask"))],
+                  [acked(3, map { ($_->{id}{'/'} => [1]) } @rest)],
+                  'its clients have not acknowledged') for @others;
 
         # While another one comes in its place.
         my (@wrong, $n);
@@ -938,6 +1388,13 @@ sub refused_ids {
                                   rooms => $id },
                                 { op => 'emit', to => $id, event => 'two' }],
           { map { ($c[$_]{name} => ['42["two"]']) } 0, 4 }, @c);
+    sends('the socket itself', [{ op => 'emit', sockets => $id,
+                                  event => 'one' }],
+          { $c[0]{name} => ['42["one"]'] }, @c);
+    is_deeply([map { $_->{count} } $t->api({ op => 'count', sockets => $id },
+                   { op => 'count', to => $id },
+                   { op => 'count', to => '*', except => $id })],
+              [1, 2, @c - 2], 'its id is its own, the room is theirs');
     is_deeply([$t->api({ op => 'rooms' })],
               [{ rooms => { $like => 1, $id => 1 } }],
               'who has an id by itself is not counted in its room');
@@ -952,14 +1409,17 @@ my %suite = (
     '5 sessions that move' => \&moving,
     '6 a stopped worker' => \&stopped,
     '7 ids' => \&refused_ids,
-    '8 a killed worker' => \&killed,
+    '8 data' => \&data,
+    '9 acknowledgements' => \&acknowledgements,
+    '10 a killed worker' => \&killed,
 );
+my @suite = sort { ($a =~ /(\d+)/)[0] <=> ($b =~ /(\d+)/)[0] } keys %suite;
 
 for my $reuseport (0, 1) {
     subtest $reuseport ? 'listen reuseport' : 'one listener' => sub {
         begin(reuseport => $reuseport,
               expect_log => [qr/worker process \d+ exited on signal 9/]);
-        for my $name (sort keys %suite) {
+        for my $name (@suite) {
             next if $ENV{NGX_SIO_ONLY} && $name !~ /$ENV{NGX_SIO_ONLY}/;
             my $start = time;
             subtest $name => $suite{$name};
@@ -986,6 +1446,7 @@ subtest 'what is wrong' => sub {
 CONF
     subtest 'bodies' => \&bodies;
     subtest 'operations' => \&operations;
+    subtest 'binary values' => \&binary;
     subtest 'sizes' => \&sizes;
     subtest 'connections' => \&connections;
     finish();
@@ -1030,6 +1491,100 @@ subtest 'many questions' => sub {
     ok($alive, 'a client is served meanwhile');
     cmp_ok($took, '<', 2 * SioTest::slow(), 'and soon');
     $_->close for @ws;
+    finish();
+};
+
+# A hundred thousand emits, of a backend that has them to send; whose requests
+# follow each other on one connection.
+subtest 'many emits' => sub {
+    begin(http => 'sio_bus_buffer 64m;');
+    my ($all, $batch) = $ENV{NGX_SIO_ASAN} ? (20_000, 500) : (100_000, 1000);
+    my @c = (map { client($_, '/') } map { ("${_}w", "${_}m") } 0 .. $#pids);
+    my $c = $t->connect_to($pids[1]);
+    my $start = time;
+    my @failed;
+    for (my $i = 0; $i < $all; $i += $batch) {
+        $c->send_request(POST => '/api', @type, body => '['
+            . join(',', map { "{\"op\":\"emit\",\"to\":\"*\",\"event\":\"n\","
+                              . "\"args\":[$_]}" } $i + 1 .. $i + $batch)
+            . ']');
+        my $body = $c->response->body;
+        push @failed, substr $body, 0, 200
+            if $body ne '[' . join(',', ('{"ok":true}') x $batch) . "]\n";
+    }
+    is($failed[0], undef, "$all emits are taken");
+
+    # As frames, which Perl compares faster than it takes them apart.
+    my $frames = join '', map { my $m = "42[\"n\",$_]";
+                                "\x81" . chr(length $m) . $m } 1 .. $all;
+    for my $c (@c) {
+        my $got = $c->{ws}->take(length $frames, 60) // '';
+        ok($got eq $frames, "$c->{name} gets all of them, in order")
+            or diag "the first difference is at byte "
+                    . length(($got ^ $frames) =~ s/[^\0].*//sr);
+    }
+    my $took = time - $start;
+    note(sprintf '%d emits to %d clients: %.1f s', $all, scalar @c, $took);
+    cmp_ok($took, '<', 30, 'and soon');
+    is(answer($_, '42["end"]'), '42["end"]', 'nothing is behind them') for @c;
+    $c->close;
+    leave(@c);
+    finish();
+};
+
+# Who asks goes, and who is asked says nothing, until there is a limit.
+subtest 'acknowledgements that nobody waits for' => sub {
+    begin();
+    my ($most, $each) = (1000, 16);
+    my $c = client('0w', '/');
+    my $other = client('1w', '/');
+    my $began = time;
+    $t->begin_api("$pids[3] default", { op => 'emit', event => 'q',
+        sockets => $other->{id}{'/'}, ack => $yes });
+    asked($other);
+    my $before = $t->status;
+    my $times = 0;
+    while ($times * $each <= $most) {
+        my $pid = $pids[$times++ % @pids];
+        my $asker = $t->connect_to($pid);
+        $asker->send_request(POST => "/api?$times", @type,
+            body => $json->encode([map { asks(sockets => $c->{id}{'/'},
+                args => [0 + $_], timeout => 600_000) } 1 .. $each + 4]));
+        $t->await(sub {
+            $t->status->{acks_asked} - $before->{acks_asked}
+                >= $times * $each;
+        });
+        $asker->close;
+    }
+    $t->wait_for(sub {
+        (() = $t->access_log =~ m{ /api\?\d+ HTTP/1.1" 499 }g) == $times;
+    }, 'all askers have gone');
+    my $all = $times * $each;
+    my @asked = map { [asked($c)] } 1 .. $all;
+    is(join(' ', map { $_->[1] } @asked),
+       join(' ', (map { "[\"q\",$_]" } 1 .. $each) x $times),
+       "what was not begun is not asked");
+    is($t->status->{limit_acks} - $before->{limit_acks}, $all - $most,
+       'no more than 1000 are awaited of a client');
+    is(() = $t->log =~ /no more acknowledgements are awaited of it/g, 1,
+       'the log tells, once');
+    says($c, map { "43$_->[0]" . '["too late"]' } @asked);
+    is(answer($c, '42["still"]'), '42["still"]', 'it may answer');
+    my $status = $t->status;
+    is(join(' ', map { $status->{$_} - $before->{$_} }
+                 qw(acks_asked acks_received acks_unknown)),
+       "$all $most " . ($all - $most), 'to nobody');
+    $t->begin_api($pids[2], asks(sockets => $c->{id}{'/'}));
+    says($c, '43' . (asked($c))[0] . '["in time"]');
+    is_deeply([$t->finish_api($pids[2])],
+              [acked(0, $c->{id}{'/'} => ['in time'])], 'and is asked again');
+
+    # All this time nobody has answered this one.
+    is_deeply([$t->finish_on("$pids[3] default", deadline => 20)->body],
+              ["[{\"ok\":true,\"answers\":[],\"missing\":1}]\n"],
+              'an answer that does not come');
+    cmp_ok(time - $began, '>=', 5, 'is awaited for five seconds');
+    leave($c, $other);
     finish();
 };
 
@@ -1139,12 +1694,14 @@ sub operations {
              '{"to":"*"}'),
         (map { ["{\"op\":$_}" => "unknown \"op\": $_"] } '"Emit"', '"emit "',
              '""', '1', 'null', '["emit"]', '"emi"', '"emitt"',
-             '{"op":"emit"}', '"e\\nmit"'),
+             '{"op":"emit"}', '"e\\nmit"', '"ack"', '"ask"', '"Data"'),
+        ['{"op":"ack","seq":1,"args":[]}' => 'unknown "op": "ack"'],
 
         (map { ["{$_}" => '"to" or "sockets" is missing'] } $emit,
              '"op":"join","rooms":"a"', '"op":"leave","rooms":"a"',
              '"op":"disconnect"', '"op":"disconnect","except":"a"',
-             "$emit,\"except\":[]"),
+             "$emit,\"except\":[]", "$emit,\"ack\":true",
+             '"op":"data","set":{}', '"op":"data","set":{},"except":"a"'),
         (map { ["{$_}" => 'only one of "to" and "sockets" may be there, once'
                ] } "$emit,\"to\":\"*\",\"sockets\":[]",
              "$emit,\"sockets\":\"$id\",\"to\":\"a\"",
@@ -1162,6 +1719,12 @@ sub operations {
              ['"op":"fetch","close":true', '"close"'],
              ['"op":"rooms","rooms":"a"', '"rooms"'],
              ['"op":"count","local":true', '"local"'],
+             ['"op":"join","rooms":"a","ack":true', '"ack"'],
+             ['"op":"disconnect","timeout":1', '"timeout"'],
+             ['"op":"fetch","set":{}', '"set"'],
+             ["$emit,\"set\":{}", '"set"'], ["$emit,\"seq\":1", '"seq"'],
+             ['"op":"data","set":{},"rooms":"a"', '"rooms"'],
+             ['"op":"data","set":{},"args":[]', '"args"'],
              ["$emit,\"a\\u00e9\\\"\":1", '"a\\u00e9\\""']),
 
         (map { my $v = $_; map { ["{$emit,\"$_\":$v" . ($_ eq 'except'
@@ -1200,6 +1763,44 @@ sub operations {
                ["{\"op\":\"disconnect\",\"to\":\"none\",\"close\":$v}"
                 => "not true or false: $v"] }
              '1', '0', '"true"', 'null', '[]'),
+
+        (map { ["{\"op\":\"data\",\"to\":\"*\"$_}"
+                => '"set" must be an object'] } ',"set":1', ',"set":[]',
+             ',"set":null', ',"set":"{}"', ',"set":true'),
+        ['{"op":"data","to":"*"}' => '"set" is missing'],
+
+        (map { ["{$emit,\"to\":\"*\",\"ack\":$_}"
+                => 'invalid "ack": ' . substr $_, 0, 100] } 'false', 'null',
+             '1', '""', '[]', '{}', "\"$long\""),
+        ["{$emit,\"to\":\"*\",\"timeout\":1}" => '"timeout" needs "ack"'],
+        (map { ["{$emit,\"to\":\"*\",\"ack\":true,\"timeout\":$_}"
+                => "\"timeout\" must be a whole number from 1 to 600000, "
+                   . "not " . substr $_, 0, 100] }
+             '0', '-1', '600001', '1.5', '"x"', '"1"', 'null', 'true', '[]',
+             '1e3', '-0', '1.0', '18446744073709551617', '1' . '0' x 120),
+
+        (map { ["{$emit,\"to\":\"*\",\"args\":[[{\"_base64\":\"$_\"}]]}"
+                => "not base64: \"$_\""] } 'Q', '!', 'QQ=', 'QQ===', 'Q=Q=',
+             'QQ==\\n', ' QQ==', 'Q Q=', '_-_-', '\\u00e9', '===='),
+        ["{$emit,\"to\":\"*\",\"args\":[{\"_base64\":\"QQ==\"},"
+         . "{\"_base64\":\"$long!\"}]}"
+         => 'not base64: ' . substr "\"$long", 0, 100],
+        ["{$emit,\"to\":\"*\",\"args\":["
+         . join(',', ('{"_base64":"QQ=="}') x 256) . ']}'
+         => 'too many binary values'],
+        (map { my $p = $_; (map { ["{$emit,\"to\":\"*\",\"args\":[$_]}"
+                => '"_placeholder" next to binary values'] }
+                "{\"_base64\":\"QQ==\"},$p", "$p,{\"_base64\":\"QQ==\"}",
+                "[{\"a\":$p}],{\"b\":{\"_base64\":\"\"}}") }
+             map { "{\"_placeholder\":true$_}" } ',"num":0', ',"num":1',
+             ',"num":-1', ',"num":0.5', ',"num":"0"', '', ',"num":0,"x":1',
+             ',"num":4294967296'),
+        ["{$emit,\"to\":\"*\",\"args\":[{\"_base64\":\"QQ==\"},"
+         . '{"num":0,"\\u005fplaceholder":true}]}'
+         => '"_placeholder" next to binary values'],
+        ["{$emit,\"to\":\"*\",\"args\":[{\"_base64\":\"QQ==\"}"
+         . ',{"_placeholder":true,"num":0}' x 300 . ']}'
+         => '"_placeholder" next to binary values'],
     );
 
     # Those beside a wrong one are done, in order.
@@ -1280,6 +1881,61 @@ sub operations {
     $_->close for $ws, @others;
 }
 
+# What is a binary value, and what only looks like one.
+sub binary {
+    my @c = crowd();
+    my $place = sub { "{\"_placeholder\":true,\"num\":$_[0]}" };
+    my $many = sub { join ',', map { '{"_base64":"'
+                         . encode_base64(pack('n', $_), '') . '"}' } 1 .. $_[0]
+    };
+    my @case = (    # arguments as they are sent, as they arrive, attachments
+        ['{"_base64":"QUJD"}', $place->(0), 'ABC'],
+        [" {\n\"_base64\" :\t\"QUJD\" \r} ,1", $place->(0) . ' ,1', 'ABC'],
+        ['{"_base64":"QQ"},{"_base64":"QUI"}', $place->(0) . ',' . $place->(1),
+         'A', 'AB'],
+        ['{"_base64":"\\u0051Q=="}', $place->(0), 'A'],
+        ['{"_base64":"\\/+=="}', $place->(0), "\xff"],
+        ['1,{"a":[{"_base64":"AA=="},{"b":{"_base64":""}}],"_base64":"QQ=="}',
+         '1,{"a":[' . $place->(0) . ',{"b":' . $place->(1)
+         . '}],"_base64":"QQ=="}', "\0", ''],
+        ['{"_base64":"QQ=="},"{\"_base64\":\"QQ==\"}"',
+         $place->(0) . ',"{\"_base64\":\"QQ==\"}"', 'A'],
+        ['{"_base64":"QQ=="},{"_placeholder":false,"num":0}',
+         $place->(0) . ',{"_placeholder":false,"num":0}', 'A'],
+        ['{"_base64":"QQ=="},{"_placeholder":{"_base64":"Qg=="},"num":0}',
+         $place->(0) . ',{"_placeholder":' . $place->(1) . ',"num":0}',
+         'A', 'B'],
+        ['{"_base64":{"_base64":"QQ=="}}', '{"_base64":' . $place->(0) . '}',
+         'A'],
+        [$many->(255), join(',', map { $place->($_) } 0 .. 254),
+         map { pack 'n', $_ } 1 .. 255],
+        map { [$_, $_] } '{"_base64":1}', '{"_base64":null}', '"_base64"',
+            '{"_base64":["QQ=="]}', '{"_base64":"QQ==","a":1}',
+            '{"a":1,"_base64":"QQ=="}', '{"_base64":"QQ==","_base64":"QQ=="}',
+            '{"\\u005fbase64":"QQ=="}', '{"_base64 ":"QQ=="}',
+            '{"x":"{\\"_base64\\":\\"QQ==\\"}"}', $place->(0),
+            '{"_Base64":"!"}', '["{","_base64",":"]',
+    );
+    for my $case (@case) {
+        my ($args, $arrives, @attached) = @$case;
+        my $name = substr $args, 0, 60;
+        my $packet = (@attached ? '45' . @attached . '-' : '42')
+                     . "[\"b\",$arrives]";
+        my $got = results("[{\"op\":\"emit\",\"to\":\"*\",\"event\":\"b\","
+                          . "\"args\":[$args]}]");
+        is_deeply($got, [$ok], "$name: done");
+        my @wrong;
+        for my $c (@c) {
+            my @got = map { hears($c) } 0 .. @attached;
+            my @want = ($packet, map { $c->{ws} ? $_
+                : 'b' . encode_base64($_, '') } @attached);
+            push @wrong, "$c->{name}: @got" if "@got" ne "@want";
+        }
+        is($wrong[0], undef, "$name: as it should be");
+    }
+    leave(@c);
+}
+
 sub sizes {
     my @ws = $t->websockets;
     my $emit = sub { "[{\"op\":\"emit\",\"to\":\"*\",\"event\":\"big\","
@@ -1315,6 +1971,17 @@ sub sizes {
     }
     is_deeply(results($emit->('f'), '/only'), $done, 'always in a file');
     $arrives->('that', 'f');
+    my $bytes = join '', map { chr rand 256 } 1 .. 300_000;
+    is_deeply(results('[{"op":"emit","to":"*","event":"bytes","args":['
+                      . '{"_base64":"' . encode_base64($bytes, '') . '"}]},'
+                      . '{"op":"data","to":"*","set":{"in":"a file"}},'
+                      . '{"op":"count"}]', '/file'),
+              [$ok, $ok, { count => 4 }], 'bytes in a file');
+    is(join(' ', map { instead($_, '451-["bytes",{"_placeholder":true,"num":0'
+                                   . '}]', $bytes) } @ws), '', 'arrive');
+    my ($fetched) = $t->api({ op => 'fetch' });
+    is(join(',', map { $_->{data}{in} } @{$fetched->{sockets}}),
+       join(',', ('a file') x 4), 'as does what is behind them');
     is(post('', '/api', chunks => [])->status, 400, 'no chunk at all');
     is(post('', '/only')->status, 400, 'nothing in a file');
 
@@ -1381,6 +2048,12 @@ sub connections {
     is_deeply(\@got, [$partial, $partial, $pids[0]],
               'answers that wait');
     cmp_ok(time - $start, '>', 1.8, 'one after the other');
+
+    # Emits wait for who is asked, longer than their own time if need be.
+    is_deeply($t->api_on($pids[0], { op => 'emit', to => '*', event => 'e',
+                                     ack => $yes, timeout => 50 }),
+              { ok => $yes, answers => [], missing => 3, partial => $yes },
+              'an emit does not know of the clients of a slow worker');
 
     # A client that leaves before its answer; who is slow may come too late.
     for my $end (qw(close reset finish)) {
@@ -1453,21 +2126,80 @@ sub locations {
     }
 }
 
-# An app without events.
+# An app without events: each message is one text, or bytes.
 sub plain {
     my @ws = map { SioRaw::WS->open($t->port, path => '/p/',
                                     on => $t->connect_to($_)) } @pids;
-    my ($r) = results('[{"op":"emit","to":"*","event":"e"},'
-                      . '{"op":"join","to":"*","rooms":"r"},'
-                      . '{"op":"count","to":"r"},{"op":"rooms"},'
-                      . '{"op":"disconnect","to":"*"},{"op":"count"}]',
-                      '/plain');
-    is_deeply($r, [{ error => 'the app has "sio_parser none": it knows no '
-                              . 'events' }, $ok, { count => 4 },
-                   { rooms => { r => 4 } }, $ok, { count => 0 }],
-              'sio_parser none');
+    my @s = map { $t->polling($_, path => '/p/') } @pids;
+    my $only = 'the app has "sio_parser none": ';
+    my $one = $only . '"args" must be one string or binary value';
+    my $event = $only . 'its only event is "message", not ';
+    my $acks = $only . 'it knows no acknowledgements';
+    my $b64 = encode_base64("\0\xff", '');
+
+    my @wrong = (
+        (map { ["\"event\":$_,\"args\":[\"x\"]" => $event . $_] }
+             '"e"', '""', '"Message"', '1', 'null', '["message"]'),
+        (map { ["\"args\":$_" => $one] } '[]', '[1]', '[null]', '["a","b"]',
+             '[["a"]]', '[{}]', "[{\"_base64\":\"$b64\"},\"x\"]",
+             "[\"x\",{\"_base64\":\"$b64\"}]", '[{"_base64":1}]',
+             "[{\"a\":{\"_base64\":\"$b64\"}}]",
+             "[[{\"_base64\":\"$b64\"}]]", "[{\"_base64\":\"$b64\",\"a\":1}]"),
+        ['"event":"message"' => $one], ['"local":true' => $one],
+        (map { ["\"args\":$_" => '"args" must be an array'] } '"x"', '{}'),
+        ['"args":[{"_base64":"!"}]' => 'not base64: "!"'],
+        (map { ["\"args\":[\"x\"],$_" => $acks] } '"ack":true',
+             '"timeout":1000', '"ack":"t","timeout":1000'),
+    );
+    is_deeply(results('[' . join(',', map { "{\"op\":\"emit\",\"to\":\"*\","
+                                            . "$_->[0]}" } @wrong) . ']',
+                      '/plain'),
+              [map { { error => $_->[1] } } @wrong], 'what is wrong');
+
+    my @right = (
+        ['"args":["x"]' => 'x'], ['"args":["x"],"event":"message"' => 'x'],
+        ['"event":"mess\\u0061ge","args":["y"]' => 'y'],
+        ['"args":[""]' => ''],
+        ['"args":["42[\\"e\\"]\\n\\u00e9\\ud83d\\ude00\\/"]'
+         => "42[\"e\"]\n\xc3\xa9\xf0\x9f\x98\x80/"],
+        ['"args":["\\ud800"]' => "\xef\xbf\xbd"],
+        ['"args":["{\\"_base64\\":\\"QQ==\\"}"]' => '{"_base64":"QQ=="}'],
+        ["\"args\":[{\"_base64\":\"$b64\"}]" => \"\0\xff"],
+        ["\"args\":[ { \"_base64\" : \"$b64\" } ],\"event\":\"message\""
+         => \"\0\xff"],
+        ['"args":[{"_base64":""}]' => \''],
+    );
+    my ($r) = results('[' . join(',', (map { "{\"op\":\"emit\",\"to\":\"*\","
+                                             . "$_->[0]}" } @right),
+                                 '{"op":"count"}') . ']', '/plain');
+    is_deeply($r, [($ok) x @right, { count => 8 }], 'what is right');
+    my @want = map { ref $_->[1] ? [2, ${$_->[1]}] : [1, "4$_->[1]"] } @right;
+    for my $ws (@ws) {
+        is_deeply([map { my $f = $ws->recv // {}; [@$f{qw(op payload)}] }
+                   @want], \@want, 'arrives as text and as bytes');
+    }
+    for my $s (@s) {
+        is_deeply([$s->packets], [map { $_->[0] == 1 ? $_->[1]
+            : 'b' . encode_base64($_->[1], '') } @want], 'to who polls too');
+    }
+
+    my ($id) = map { $_->{id} } @{results('[{"op":"fetch"}]', '/plain')
+                                  ->[0]{sockets}};
+    ($r) = results('[{"op":"join","to":"*","rooms":"r"},'
+                   . '{"op":"count","to":"r"},{"op":"rooms"},'
+                   . "{\"op\":\"data\",\"sockets\":\"$id\",\"set\":{\"a\":1}},"
+                   . "{\"op\":\"fetch\",\"sockets\":\"$id\"},"
+                   . '{"op":"disconnect","to":"*"},{"op":"count"}]',
+                   '/plain');
+    is_deeply($r, [$ok, { count => 8 }, { rooms => { r => 8 } }, $ok,
+                   { sockets => [{ id => $id, rooms => [$id, 'r'],
+                                   data => { a => 1 } }] },
+                   $ok, { count => 0 }], 'all else is there');
     is(join(' ', map { $_->close_code // 'none' } @ws),
-       join(' ', (1005) x 4), 'its clients were sent nothing');
+       join(' ', (1005) x 4), 'its clients were sent nothing more');
+    is(join(' ', map { ($_->packets) } @s), '6 1 6 1 6 1 6 1',
+       'nor were those');
+    is(scalar(grep { $_->gone } @s), 4, 'who are gone as well');
     $_->close for @ws;
 }
 
@@ -1514,6 +2246,29 @@ sub much {
            "count $n: done or refused") or diag $form;
         $here->('those');
     }
+
+    # Answers that are larger, one by one or together: those are missing.
+    my $asked = sub {
+        my ($size) = @_;
+        my $text = 'a' x $size;
+        $t->begin_api($pids[0], asks(to => '*', timeout => 2000
+                                                * SioTest::slow()));
+        for my $ws (@ws) {
+            my ($n) = asked({ ws => $ws });
+            $ws->text("43$n" . "[\"$text\"]");
+        }
+        my ($r) = $t->finish_api($pids[0]);
+        return join ' ', $r->{missing}, map { length $_->{args}[0] }
+                                            @{$r->{answers} // []};
+    };
+    is($asked->(900_000), '3 900000', 'answers, of which one is borne');
+    is($asked->(400_000), '2 400000 400000', 'of which two are');
+    is($asked->(200_000), '0 200000 200000 200000 200000', 'all are');
+    $here->('answers');
+    is_deeply(results("[{\"op\":\"emit\",\"to\":\"*\",\"event\":\"no\","
+                      . "\"ack\":true,\"args\":[\"$mb\"]},{\"op\":\"count\"}]"),
+              [$too, $all], 'a question that is larger');
+    $here->('that question');
 
     # A request that is larger as a whole.
     my $part = 'p' x 200_000;

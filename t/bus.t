@@ -110,9 +110,20 @@ my @hello_and = (
     ['an operation that is none', SioPeer::frame(OP => pack 'Q<a*', 1, 'x')],
     ['an operation too early', SioPeer::frame(OP => pack 'Q<', 2)],
     ['AFTER of nobody', SioPeer::frame(AFTER => pack 'Q<Q<', 0, 1)],
+    ['an ACKED cut in its arguments',
+     SioPeer::frame(ACKED => substr SioPeer::acked(1, 'A' x 20, '[1]'), 0, -1)],
+    ['one of 4 GB of them',
+     SioPeer::frame(ACKED => pack 'Q<a20V', 1, 'A' x 20, 0xffffffff)],
+    ['a RESPONSE cut in its body',
+     SioPeer::frame(RESPONSE => substr SioPeer::response('A' x 20), 0, -1)],
+    ['one with a peer of 4 GB',
+     SioPeer::frame(RESPONSE => pack 'a20CvVV', 'A' x 20, 0, 200, 0,
+                                     0xffffffff)],
+    ['one with a result that there is not',
+     SioPeer::frame(RESPONSE => SioPeer::response('A' x 20, result => 200))],
     map { ["a short $_", SioPeer::frame($_ => '')] }
         qw(GREETED AGAIN OP AFTER EXITING PROBE PROBED ABANDON TAKE CONSENT STATE GONE ENDED
-           REQUEST BODY FINISHED RELEASE ANSWER REPLY),
+           REQUEST BODY FINISHED RELEASE ANSWER REPLY ACKED RESPONSE),
 );
 
 subtest 'streams that are not valid' => sub {
@@ -250,8 +261,10 @@ subtest 'a session that comes too late' => sub {
     my $partial = $t->status->{questions_partial};
 
     $t->begin_api($pid, { op => 'count' });
-    ok(defined $peer->hear(OP => $slot), 'a question');
-    syswrite $streams[0], SioPeer::frame(REPLY => pack 'Q<CQ<', 1, 0, 0);
+    my $op = SioPeer::op($peer->hear(OP => $slot));
+    is($op->{type}, 8, 'a question');
+    syswrite $streams[0], SioPeer::frame(REPLY => pack 'Q<CQ<', $op->{id}, 0,
+                                                       0);
     is($t->finish_api($pid)->{count}, 0, 'is answered in time');
     is($t->status->{questions_partial}, $partial, 'as a whole,');
     ok(defined $peer->hear(ABANDON => $slot), 'when it is waited for no more');
@@ -266,6 +279,99 @@ subtest 'a session that comes too late' => sub {
     $peer->die;
     alone('the owner is gone');
     stopped();
+};
+
+
+# An emit that asks, of whom only the asker knows when all have answered.
+
+subtest 'acknowledgements' => sub {
+    start();
+
+    my @pids = $t->worker_pids;
+    my $peer = SioPeer->new($t);
+    my %to = map { $_ => $peer->greet($_) } @slots;
+
+    ok(defined $peer->hear(GREETED => $_), 'it is known') for @slots;
+
+    my $say = sub {
+        my ($slot, $type, $body) = @_;
+        syswrite $to{$slot}, SioPeer::frame($type, $body);
+    };
+    my $asks = sub {
+        my ($worker, %aim) = @_;
+        $t->begin_api($pids[$worker], { op => 'emit', event => 'q',
+                                        ack => JSON::PP::true, %aim });
+        return SioPeer::op($peer->hear(OP => $slots[$worker]));
+    };
+
+    my $ws = $t->websocket($pids[1]);
+
+    for my $worker (0, 1) {
+        my ($slot, $other) = @slots[$worker, 1 - $worker];
+        my $op = $asks->($worker, to => '*', timeout => 5000 + $worker);
+
+        is_deeply([@$op{qw(type target timeout app nsp json)}],
+                  [9, 1, 5000 + $worker, 'localhost/socket.io/', '/', '["q"]'],
+                  'what asks is an operation with its timeout');
+        is($ws->message, "42$op->{id}" . '["q"]', 'a client is asked');
+
+        # The worker counts what is acknowledged before it knows of how many.
+
+        $say->($slot, ACKED => SioPeer::acked($op->{id}, 'B' x 20, '["b"]'));
+        $say->($slot, REPLY => pack 'Q<CQ<', $op->{id}, 0, 2);
+        $say->($slot, ACKED => SioPeer::acked($op->{id}, 'C' x 20, '[1,2]'));
+        $ws->text("43$op->{id}" . '["a"]');
+
+        my $result = $t->finish_api($pids[$worker]);
+
+        is($result->{missing}, 0, 'all have acknowledged');
+        is_deeply({ map { ($_->{id} => $_->{args}) } @{$result->{answers}} },
+                  { 'B' x 20 => ['b'], 'C' x 20 => [1, 2],
+                    $ws->id => ['a'] }, 'each with its own');
+
+        # A frame of it that is late, or that another worker gets.
+
+        $say->($slot, ACKED => SioPeer::acked($op->{id}, 'C' x 20, '[3]'));
+        $say->($other, ACKED => SioPeer::acked($op->{id}, 'C' x 20, '[3]'));
+    }
+
+    # Those that nobody waits for.
+
+    for my $slot (@slots) {
+        for my $id (0, 1, 1 << 52, ~0) {
+            $say->($slot, ACKED => SioPeer::acked($id, $ws->id, '["x"]'));
+            $say->($slot, ACKED => SioPeer::acked($id, $ws->id, ''));
+        }
+
+        for my $id ($ws->id, 'A' x 20, "\0" x 20) {
+            $say->($slot, RESPONSE => SioPeer::response($id, result => $_))
+                for 0 .. 6;
+        }
+    }
+
+    # These streams are good still: the next one is answered.
+
+    my $op = $asks->(0, sockets => 'nobody', timeout => 600_000);
+
+    is_deeply([@$op{qw(target timeout)}], [2, 600_000], 'the longest timeout');
+    $say->($slots[0], REPLY => pack 'Q<CQ<', $op->{id}, 0, 1);
+    $say->($slots[0], ACKED => SioPeer::acked($op->{id}, 'D' x 20, '[]'));
+    is_deeply($t->finish_api($pids[0]),
+              { ok => JSON::PP::true, missing => 0,
+                answers => [{ id => 'D' x 20, args => [] }] },
+              'nothing that was not asked for counts');
+
+    my $status = $t->status;
+
+    is(join(' ', @$status{qw(bus_errors bus_cuts handler_lost acks_unknown
+                             acks_asked acks_received acks_missing)}),
+       '0 0 0 0 3 2 0', 'and none of it is an error');
+    is(join(' ', $t->worker_pids), "@pids", 'the workers live on');
+    ok($ws->alive, 'as does the client');
+
+    $peer->die;
+    alone('it is gone');
+    stopped($ws);
 };
 
 

@@ -17,6 +17,7 @@ static ngx_sio_ask_t *ngx_sio_ask_find(uint64_t id);
 static void ngx_sio_ask_receive(ngx_sio_ask_t *ask, sio_span_t id,
     sio_span_t args);
 static void ngx_sio_ask_check(ngx_sio_ask_t *ask);
+static void ngx_sio_ask_timeout(ngx_event_t *ev);
 static void ngx_sio_ask_finish(ngx_event_t *ev);
 static void ngx_sio_ask_destroy(ngx_sio_ask_t *ask);
 
@@ -60,7 +61,7 @@ ngx_sio_ask(ngx_sio_op_t *op, void (*handler)(ngx_sio_ask_t *ask),
     ask->data = data;
     ask->last = &ask->answers;
 
-    ask->timer.handler = ngx_sio_ask_finish;
+    ask->timer.handler = ngx_sio_ask_timeout;
     ask->timer.data = ask;
     ask->timer.log = ngx_cycle->log;
 
@@ -110,6 +111,7 @@ ngx_sio_ask_counted(ngx_sio_query_t *q)
 
     ask = q->data;
     ask->query = NULL;
+    ask->partial = (q->nmissing != 0);
 
     for (part = q->parts; part; part = part->next) {
         in = sio_in(part->body);
@@ -267,11 +269,20 @@ ngx_sio_ask_receive(ngx_sio_ask_t *ask, sio_span_t id, sio_span_t args)
 static void
 ngx_sio_ask_check(ngx_sio_ask_t *ask)
 {
-    if (ask->query == NULL && ask->received >= ask->expected
-        && !ask->done.posted)
+    if (ask->query == NULL && !ask->done.posted
+        && (ask->received >= ask->expected || !ask->timer.timer_set))
     {
         ngx_post_event(&ask->done, &ngx_posted_events);
     }
+}
+
+
+/* a worker that has not even said how many it has is waited for */
+
+static void
+ngx_sio_ask_timeout(ngx_event_t *ev)
+{
+    ngx_sio_ask_check(ev->data);
 }
 
 

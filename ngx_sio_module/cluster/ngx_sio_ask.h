@@ -32,6 +32,7 @@ struct ngx_sio_ask_s {
     void                   *data;
 
     ngx_sio_query_t        *query;     /* NULL: how many is known */
+    ngx_uint_t              partial;   /* but not by all workers */
     uint64_t                expected;
     uint64_t                received;
 

@@ -161,11 +161,17 @@ ngx_sio_ack_create(uint64_t id, ngx_sio_origin_t asker, sio_span_t token,
 
     awaited->token.data = p;
     awaited->token.len = token.n;
-    p = ngx_cpymem(p, token.p, token.n);
+
+    if (token.n) {
+        p = ngx_cpymem(p, token.p, token.n);
+    }
 
     awaited->handler.data = p;
     awaited->handler.len = handler.n;
-    ngx_memcpy(p, handler.p, handler.n);
+
+    if (handler.n) {
+        ngx_memcpy(p, handler.p, handler.n);
+    }
 
     awaited->id = id;
     awaited->asker = asker;

@@ -737,6 +737,10 @@ ngx_sio_op_json_emit(ngx_sio_op_json_t *p)
 
     ngx_sio_op_json_attach(p);
 
+    if (p->error) {
+        return;
+    }
+
     if (p->token.p) {
         p->op.type = SIO_OP_ASK;
 

@@ -174,7 +174,10 @@ ngx_sio_session_alloc(const ngx_sio_conf_t *conf,
 
     s->handshake.data = p;
     s->handshake.len = handshake->len;
-    p = ngx_cpymem(p, handshake->data, handshake->len);
+
+    if (handshake->len) {
+        p = ngx_cpymem(p, handshake->data, handshake->len);
+    }
 
     for (i = 0; i < n; i++) {
 

@@ -408,6 +408,11 @@ ngx_http_sio_api_acked(ngx_sio_ask_t *ask)
         sio_out_str(&o, "],\"missing\":");
         sio_out_uint(&o, ask->expected > ask->received
                          ? ask->expected - ask->received : 0);
+
+        if (ask->partial) {
+            sio_out_str(&o, ",\"partial\":true");
+        }
+
         sio_out_byte(&o, '}');
 
         if (pass == 0) {

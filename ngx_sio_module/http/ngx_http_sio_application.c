@@ -7,6 +7,7 @@
 #include "http/ngx_http_sio_application.h"
 #include "http/ngx_http_sio_backend.h"
 #include "http/ngx_http_sio_rules.h"
+#include "http/ngx_http_sio_transfer.h"
 #include "cluster/ngx_sio_ask.h"
 #include "core/ngx_sio_ack.h"
 #include "core/ngx_sio_nsp.h"
@@ -30,9 +31,9 @@ const ngx_sio_application_t  ngx_http_sio_application = {
     ngx_http_sio_application_event,
     ngx_http_sio_application_disconnect,
     ngx_http_sio_application_abandon,
-    ngx_http_sio_backend_export,
-    ngx_http_sio_backend_import,
-    ngx_http_sio_backend_drop
+    ngx_http_sio_transfer_export,
+    ngx_http_sio_transfer_import,
+    ngx_http_sio_transfer_drop
 };
 
 

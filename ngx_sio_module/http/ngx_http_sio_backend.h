@@ -7,12 +7,8 @@
 #define NGX_HTTP_SIO_BACKEND_H
 
 #include "http/ngx_http_sio.h"
-#include "cluster/ngx_sio_bus.h"
 #include "core/ngx_sio_ack.h"
 #include "core/ngx_sio_socket.h"
-
-
-extern const ngx_sio_bus_backend_t  ngx_http_sio_backend_bus;
 
 
 /*
@@ -61,11 +57,6 @@ void ngx_http_sio_backend_disconnect(ngx_sio_socket_t *sk,
 /* A held socket goes; a handler that admits it hears so. */
 void ngx_http_sio_backend_abandon(ngx_sio_socket_t *sk,
     ngx_http_sio_handler_t *handler);
-
-/* Those of ngx_sio_application_t. */
-void ngx_http_sio_backend_export(ngx_sio_socket_t *sk, sio_out_t *o);
-ngx_int_t ngx_http_sio_backend_import(ngx_sio_socket_t *sk, sio_in_t *in);
-void ngx_http_sio_backend_drop(ngx_sio_socket_t *sk);
 
 
 #endif /* NGX_HTTP_SIO_BACKEND_H */

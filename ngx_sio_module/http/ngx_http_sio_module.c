@@ -14,6 +14,7 @@
 #include "http/ngx_http_sio_rules.h"
 #include "http/ngx_http_sio_rules_conf.h"
 #include "http/ngx_http_sio_status.h"
+#include "http/ngx_http_sio_transfer.h"
 #include "http/ngx_http_sio_variables.h"
 #include "cluster/ngx_sio_bus.h"
 #include "cluster/ngx_sio_directory.h"
@@ -468,7 +469,7 @@ ngx_http_sio_postconfiguration(ngx_conf_t *cf)
     }
 
     ngx_sio_handover_judge = ngx_http_sio_judge;
-    ngx_sio_bus_backend = &ngx_http_sio_backend_bus;
+    ngx_sio_bus_backend = &ngx_http_sio_transfer_bus;
     ngx_sio_relay_set(&ngx_http_sio_relay_holder, &ngx_http_sio_poller);
 
     smcf->zone = ngx_shared_memory_add(cf, &name, smcf->zone_size,

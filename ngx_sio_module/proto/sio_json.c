@@ -585,14 +585,13 @@ sio_json_string_eq(sio_span_t token, sio_span_t text)
 
     /* an escape is longer than what it stands for, up to six bytes for one */
 
-    if (token.n - 2 == text.n) {
-        return memcmp(p, text.p, text.n) == 0;
+    if (token.n - 2 < text.n || (token.n - 2) / 6 > text.n) {
+        return 0;
     }
 
-    if (token.n - 2 < text.n || (token.n - 2) / 6 > text.n
-        || memchr(p, '\\', last - p) == NULL)
-    {
-        return 0;
+    if (memchr(p, '\\', last - p) == NULL) {
+        return token.n - 2 == text.n
+               && (text.n == 0 || memcmp(p, text.p, text.n) == 0);
     }
 
     while (p < last) {

@@ -11,6 +11,10 @@
 
 #define FLAGS  0x1f
 
+/* type, target, flags, id, timeout */
+
+#define HEAD   (3 + 8 + 4)
+
 
 static uint64_t
 number(sio_span_t in, uint64_t at)
@@ -45,11 +49,11 @@ reference(sio_span_t in, uint64_t *items)
 
     *items = 0;
 
-    if (in.n < 3 + 8 || in.p[0] > SIO_OP_COUNT || in.p[1] > SIO_TO_ALL) {
+    if (in.n < HEAD || in.p[0] > SIO_OP_ASK || in.p[1] > SIO_TO_SOCKETS) {
         return SIO_EINVAL;
     }
 
-    at = 3 + 8;
+    at = HEAD;
 
     for (i = 0; i < 3; i++) {
         if (!skip(in, &at)) {
@@ -95,7 +99,8 @@ check_op(sio_span_t in, const sio_op_t *op, const sio_span_t *items, size_t n)
 {
     size_t  i, at;
 
-    CHECK(op->type < SIO_OP_N && op->target < SIO_TO_SENDER);
+    CHECK(op->type == in.p[0] && op->target == in.p[1]);
+    CHECK(op->timeout == number(in, HEAD - 4));
 
     /* the lists share the items without a gap */
 
@@ -105,7 +110,7 @@ check_op(sio_span_t in, const sio_op_t *op, const sio_span_t *items, size_t n)
     CHECK(op->attachments == op->names + op->nnames);
     CHECK(op->attachments + op->nattachments == items + n);
 
-    at = 3 + 8;
+    at = HEAD;
 
     check_span(in, op->app, &at);
     check_span(in, op->nsp, &at);

@@ -174,7 +174,8 @@ sub DESTROY {
 
 # --- its log
 
-# All requests so far.  {json} is the body, if it is valid, {done} how it ended.
+# All requests so far.  {json} is the body, if it is valid, {done} how it
+# ended, {until} when, {sent} after how many bytes.
 
 sub requests {
     my ($self) = @_;
@@ -206,7 +207,8 @@ sub noted {
         push @{$self->{requests}}, $self->{by}{$note->{n}} = $note;
 
     } else {
-        @{$self->{by}{$note->{n}}}{qw(done until)} = @$note{qw(what at)};
+        @{$self->{by}{$note->{n}}}{qw(done until sent)}
+            = @$note{qw(what at sent)};
     }
 }
 

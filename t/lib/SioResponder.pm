@@ -226,7 +226,8 @@ sub compose {
     if ($a->{chunked}) {
         push @headers, 'Transfer-Encoding' => 'chunked';
         $body = join '', map { sprintf "%x\r\n%s\r\n", length $_, $_ }
-                             unpack("(a$a->{chunked})*", $body), '';
+                             unpack("(a$a->{chunked})*", $body),
+                             $a->{fill} ? () : '';
 
     } elsif (!$a->{unsized} && $status != 204) {
         push @headers, 'Content-Length' => $length;
@@ -244,6 +245,7 @@ sub compose {
 
     } else {
         $answer->{fill} = $a->{fill} // 0;
+        $answer->{chunked} = $a->{chunked};
     }
 
     $answer->{out} = ($self->{over} eq 'http' ? 'HTTP/1.1 ' : 'Status: ')
@@ -256,7 +258,7 @@ sub compose {
         $c->{ends} = 1;
     }
 
-    $answer->{at} = 0;
+    $answer->{at} = $c->{sent} = 0;
 }
 
 
@@ -270,6 +272,12 @@ sub send {
         $left = $answer->{fill} > 65536 ? 65536 : $answer->{fill};
         $answer->{fill} -= $left;
         @$answer{qw(out at)} = (substr($BLANKS, 0, $left), 0);
+
+        if ($answer->{chunked}) {
+            $answer->{out} = sprintf "%x\r\n%s\r\n", $left, $answer->{out};
+            $answer->{out} .= "0\r\n\r\n" if !$answer->{fill};
+            $left = length $answer->{out};
+        }
     }
 
     if ($left) {
@@ -280,6 +288,7 @@ sub send {
         return $self->end($c, 'aborted') if !$n;
 
         $answer->{at} += $n;
+        $c->{sent} += $n;
         $answer->{due} = now() + $answer->{drip} if $answer->{drip};
     }
 
@@ -287,7 +296,8 @@ sub send {
     return $self->end($c, 'answered') if $c->{ends} || $self->{closing};
 
     delete $c->{answer};
-    $self->write_log(what => 'answered', n => $c->{n}, at => now());
+    $self->write_log(what => 'answered', n => $c->{n}, at => now(),
+                     sent => $c->{sent});
     $self->next_request($c);
 }
 
@@ -301,8 +311,8 @@ sub end {
         if $c->{answer} && $c->{answer}{reset};
     CORE::close $c->{fh};
 
-    $self->write_log(what => $how, n => $c->{n}, at => now())
-        if $how && $c->{answer};
+    $self->write_log(what => $how, n => $c->{n}, at => now(),
+                     sent => $c->{sent}) if $how && $c->{answer};
 }
 
 

@@ -680,6 +680,11 @@ test_unescape(void)
         memcpy(p, text.p, text.n);
         ok(sio_json_string_eq(token, (sio_span_t) { p, text.n + 1 }) == 0,
            "not equal to a longer one %zu", i);
+
+        /* as it stands there, only if it has no escapes */
+
+        ok(sio_json_string_eq(token, (sio_span_t) { token.p + 1, token.n - 2 })
+           == (token.n - 2 == text.n), "equal to its bytes or not %zu", i);
     }
 
     ok(sio_json_string_eq(span_of("\"\""), sio_span_null) == 1,

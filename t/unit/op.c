@@ -7,9 +7,12 @@
 
 #define LISTS  4
 
-/* the shortest operation: type, target, flags, id, three texts, four lists */
+/*
+ * the shortest operation: type, target, flags, id, timeout, three texts, four
+ * lists
+ */
 
-#define SHORTEST  (3 + 8 + 3 * 4 + LISTS * 4)
+#define SHORTEST  (3 + 8 + 4 + 3 * 4 + LISTS * 4)
 
 
 static sio_span_t
@@ -123,6 +126,7 @@ same(const sio_op_t *a, const sio_op_t *b)
            && a->volatil == b->volatil && a->local == b->local
            && a->close == b->close && a->opaque == b->opaque
            && a->binary == b->binary && a->id == b->id
+           && a->timeout == b->timeout
            && sio_span_eq(a->app, b->app) && sio_span_eq(a->nsp, b->nsp)
            && sio_span_eq(a->json, b->json)
            && same_list(a->rooms, a->nrooms, b->rooms, b->nrooms)
@@ -161,14 +165,15 @@ survives(const sio_op_t *op)
 
 static const char  whole[] =
     "\x03" "\x00" "\x15" "\x08\x07\x06\x05\x04\x03\x02\x01"
+    "\x0c\x0b\x0a\x09"
     "\x03\0\0\0" "app" "\x05\0\0\0" "/chat" "\x02\0\0\0" "[]"
     "\x02\0\0\0" "\x01\0\0\0" "a" "\x00\0\0\0"
     "\x01\0\0\0" "\x02\0\0\0" "bb"
     "\x01\0\0\0" "\x03\0\0\0" "c\0\xff"
     "\x03\0\0\0" "\x00\0\0\0" "\x01\0\0\0" "\0" "\x04\0\0\0" "dddd";
 
-static const size_t  lengths[] = { 11, 18, 27, 37, 42, 50, 60, 71, 75, 80 };
-static const size_t  counts[] = { 33, 46, 56, 67 };
+static const size_t  lengths[] = { 15, 22, 31, 41, 46, 54, 64, 75, 79, 84 };
+static const size_t  counts[] = { 37, 50, 60, 71 };
 
 
 static void
@@ -184,6 +189,7 @@ fill(sio_op_t *op)
     op->close = 1;
     op->binary = 1;
     op->id = 0x0102030405060708;
+    op->timeout = 0x090a0b0c;
 
     op->app = span_of("app", 3);
     op->nsp = span_of("/chat", 5);
@@ -227,10 +233,10 @@ test_format(void)
        "it is counted and decoded");
     ok(n == 7, "items of all lists together");
     ok(same(&op, &again), "the same operation");
-    ok(again.app.p == in.p + 15 && again.rooms[0].p == in.p + 41
-       && again.attachments[2].p == in.p + 84,
+    ok(again.app.p == in.p + 19 && again.rooms[0].p == in.p + 45
+       && again.attachments[2].p == in.p + 88,
        "texts and items are borrowed, not copied");
-    ok(again.rooms[1].n == 0 && again.rooms[1].p == in.p + 46,
+    ok(again.rooms[1].n == 0 && again.rooms[1].p == in.p + 50,
        "an empty one as well");
 }
 
@@ -259,7 +265,7 @@ test_round_trips(void)
             }
         }
 
-        ok(bad == 0, "type %u, both targets, all flags", type);
+        ok(bad == 0, "type %u, all targets and flags", type);
     }
 
     bad = 0;
@@ -273,6 +279,18 @@ test_round_trips(void)
     }
 
     ok(bad == 0, "ids up to 2^64 - 1");
+
+    bad = 0;
+
+    for (flags = 0; flags < 32; flags++) {
+        fill(&op);
+        op.timeout = (uint32_t) 1 << flags;
+        bad += !survives(&op);
+        op.timeout = UINT32_MAX >> flags;
+        bad += !survives(&op);
+    }
+
+    ok(bad == 0, "timeouts up to 2^32 - 1");
 }
 
 
@@ -368,7 +386,7 @@ test_cuts(void)
     for (type = 0; type < SIO_OP_N; type++) {
         fill(&op);
         op.type = (sio_op_type_t) type;
-        op.target = (sio_op_target_t) (type & 1);
+        op.target = (sio_op_target_t) (type % SIO_TO_SENDER);
         op.json = span_of(NULL, 300);
 
         /* memory that outlives that of the guarded copies */
@@ -421,6 +439,21 @@ test_trailing(void)
 }
 
 
+/* What each type and target is, as other workers read it. */
+
+static void
+test_numbers(void)
+{
+    ok(SIO_OP_EMIT == 0 && SIO_OP_ACK == 1 && SIO_OP_JOIN == 2
+       && SIO_OP_LEAVE == 3 && SIO_OP_DISCONNECT == 4 && SIO_OP_DATA == 5
+       && SIO_OP_FETCH == 6 && SIO_OP_ROOMS == 7 && SIO_OP_COUNT == 8
+       && SIO_OP_ASK == 9 && SIO_OP_N == 10, "the numbers of types");
+
+    ok(SIO_TO_ROOMS == 0 && SIO_TO_ALL == 1 && SIO_TO_SOCKETS == 2
+       && SIO_TO_SENDER == 3 && SIO_TO_N == 4, "and of targets");
+}
+
+
 static void
 test_first_bytes(void)
 {
@@ -450,7 +483,7 @@ test_first_bytes(void)
         buf[1] = (uint8_t) v;
         rc = decode(span_of(buf, sizeof(buf)), &op, &n, &bad);
 
-        wrong += rc != (v <= SIO_TO_ALL ? SIO_OK : SIO_EINVAL);
+        wrong += rc != (v <= SIO_TO_SOCKETS ? SIO_OK : SIO_EINVAL);
         wrong += rc == SIO_OK && op.target != (sio_op_target_t) v;
     }
 
@@ -789,6 +822,7 @@ main(void)
     test_lists();
     test_cuts();
     test_trailing();
+    test_numbers();
     test_first_bytes();
     test_counts();
     test_lengths();
