@@ -20,8 +20,26 @@
 #define NGX_HTTP_SIO_CALL_REQUEST_POOL  12288    /* of all its requests */
 #define NGX_HTTP_SIO_CALL_BODY   512     /* a response's, to begin with */
 #define NGX_HTTP_SIO_CALL_SPARE  256     /* pools kept from call to call */
+#define NGX_HTTP_SIO_CALL_KITS   128     /* main requests, of a location */
 #define NGX_HTTP_SIO_CALL_HEAP   (4 * 1024 * 1024)
 #define NGX_HTTP_SIO_CALL_AGAIN  10      /* ms */
+
+
+/*
+ * A main request that is used again: its pool, which holds nothing else, and
+ * what it was like when nginx had made it.  There is none if all of it does
+ * not lie in one block.
+ */
+
+typedef struct ngx_http_sio_call_kit_s  ngx_http_sio_call_kit_t;
+
+struct ngx_http_sio_call_kit_s {
+    ngx_http_sio_call_kit_t       *next;
+    ngx_http_request_t            *request;
+    u_char                        *last;      /* of the pool */
+    size_t                         size;
+    u_char                         image[1];
+};
 
 
 struct ngx_http_sio_call_s {
@@ -31,6 +49,7 @@ struct ngx_http_sio_call_s {
     ngx_pool_t                    *pool;      /* in which all this lies */
     ngx_http_request_t            *main;
     ngx_http_request_t            *sub;
+    ngx_http_sio_call_kit_t       *kit;       /* of main, or NULL */
 
     u_char                        *body;      /* of the response */
     size_t                         len;
@@ -41,9 +60,14 @@ struct ngx_http_sio_call_s {
     unsigned                       last:1;    /* the end of the response came */
     unsigned                       failed:1;  /* result says why */
     unsigned                       ended:1;   /* so has the subrequest */
+    unsigned                       starting:1;
+    unsigned                       telling:1; /* request.done */
+    unsigned                       unused:1;  /* to be freed behind that */
 
     ngx_event_t                    done;      /* posted, or a timer */
-    ngx_event_t                    timer;
+    ngx_queue_t                    queue;     /* of the location's calls */
+    ngx_msec_t                     due;       /* its end, at the latest */
+    unsigned                       queued:1;
 
     /* what stands for a client */
 
@@ -70,6 +94,9 @@ static ngx_int_t ngx_http_sio_call_fail(ngx_http_sio_call_t *call,
     ngx_http_sio_call_result_e result);
 
 static void ngx_http_sio_call_connect(ngx_http_sio_call_t *call);
+static ngx_http_request_t *ngx_http_sio_call_main(ngx_http_sio_call_t *call);
+static ngx_http_sio_call_kit_t *ngx_http_sio_call_kit(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sio_call_keep(ngx_http_sio_call_t *call);
 static ngx_int_t ngx_http_sio_call_headers(ngx_http_sio_call_t *call);
 static ngx_table_elt_t *ngx_http_sio_call_header(ngx_http_request_t *r,
     ngx_table_elt_t *header, ngx_str_t *value);
@@ -78,8 +105,11 @@ static void ngx_http_sio_call_wake(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sio_call_finished(ngx_http_request_t *r, void *data,
     ngx_int_t rc);
 static void ngx_http_sio_call_terminated(void *data);
+static void ngx_http_sio_call_set_timer(ngx_http_sio_call_t *call);
+static void ngx_http_sio_call_del_timer(ngx_http_sio_call_t *call);
 static void ngx_http_sio_call_timeout(ngx_event_t *ev);
 static void ngx_http_sio_call_done(ngx_event_t *ev);
+static void ngx_http_sio_call_complete(ngx_http_sio_call_t *call);
 static void ngx_http_sio_call_judge(ngx_http_sio_call_t *call);
 static ngx_uint_t ngx_http_sio_call_unsent(ngx_http_request_t *sr);
 static void ngx_http_sio_call_peer(ngx_http_sio_call_t *call);
@@ -273,13 +303,9 @@ ngx_http_sio_call_start(ngx_http_sio_call_t *call)
     call->done.data = call;
     call->done.log = call->request.conf->core.log;
 
-    call->timer.handler = ngx_http_sio_call_timeout;
-    call->timer.data = call;
-    call->timer.log = call->request.conf->core.log;
-
     ngx_http_sio_call_connect(call);
 
-    r = ngx_http_create_request(&call->connection);
+    r = ngx_http_sio_call_main(call);
 
     if (r == NULL) {
         ngx_sio_count(memory_errors);
@@ -316,9 +342,168 @@ ngx_http_sio_call_start(ngx_http_sio_call_t *call)
         return;
     }
 
-    ngx_add_timer(&call->timer, call->request.conf->handler_timeout);
+    ngx_http_sio_call_set_timer(call);
 
+    call->starting = 1;
     ngx_http_run_posted_requests(&call->connection);
+    call->starting = 0;
+}
+
+
+/* a new main request, or one that was kept, as if it were new */
+
+static ngx_http_request_t *
+ngx_http_sio_call_main(ngx_http_sio_call_t *call)
+{
+    ngx_time_t                *tp;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_sio_call_kit_t   *kit;
+    ngx_http_sio_loc_conf_t   *conf;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = &call->connection;
+    conf = call->request.conf;
+    kit = conf->call_kits;
+
+    if (kit == NULL) {
+        r = ngx_http_create_request(c);
+
+        if (r) {
+            call->kit = ngx_http_sio_call_kit(r);
+        }
+
+        return r;
+    }
+
+    conf->call_kits = kit->next;
+    conf->call_nkits--;
+
+    call->kit = kit;
+    r = kit->request;
+
+    ngx_memcpy(kit->last - kit->size, kit->image, kit->size);
+
+    r->connection = c;
+    r->http_connection = &call->http;
+    r->pool->log = c->log;
+
+    tp = ngx_timeofday();
+    r->start_sec = tp->sec;
+    r->start_msec = tp->msec;
+
+    c->requests++;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    ngx_set_connection_log(c, clcf->error_log);
+
+    call->log_ctx.request = r;
+    call->log_ctx.current_request = r;
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_reading, 1);
+    (void) ngx_atomic_fetch_add(ngx_stat_requests, 1);
+#endif
+
+    return r;
+}
+
+
+static ngx_http_sio_call_kit_t *
+ngx_http_sio_call_kit(ngx_http_request_t *r)
+{
+    size_t                    size;
+    ngx_pool_t               *pool;
+    ngx_http_sio_call_kit_t  *kit;
+
+    pool = r->pool;
+
+    if (pool->d.next || pool->large || pool->cleanup || pool->chain) {
+        return NULL;
+    }
+
+    size = pool->d.last - (u_char *) pool - sizeof(ngx_pool_t);
+
+    kit = ngx_alloc(sizeof(ngx_http_sio_call_kit_t) + size, pool->log);
+
+    if (kit) {
+        kit->request = r;
+        kit->last = pool->d.last;
+        kit->size = size;
+        ngx_memcpy(kit->image, pool->d.last - size, size);
+    }
+
+    return kit;
+}
+
+
+/* NGX_DECLINED: the request is to be freed */
+
+static ngx_int_t
+ngx_http_sio_call_keep(ngx_http_sio_call_t *call)
+{
+    ngx_pool_t               *pool;
+    ngx_pool_large_t         *large;
+    ngx_pool_cleanup_t       *pc;
+    ngx_http_cleanup_t       *cln;
+    ngx_http_request_t       *r;
+    ngx_http_sio_loc_conf_t  *conf;
+
+    r = call->main;
+    pool = r->pool;
+    conf = call->request.conf;
+
+    if (call->kit == NULL || call->failed || pool->d.next
+        || conf->call_nkits >= NGX_HTTP_SIO_CALL_KITS)
+    {
+        return NGX_DECLINED;
+    }
+
+    cln = r->cleanup;
+    r->cleanup = NULL;
+
+    for ( /* void */ ; cln; cln = cln->next) {
+        if (cln->handler) {
+            cln->handler(cln->data);
+        }
+    }
+
+#if (NGX_STAT_STUB)
+    if (r->stat_writing) {
+        (void) ngx_atomic_fetch_add(ngx_stat_writing, -1);
+    }
+#endif
+
+    call->log_ctx.request = NULL;
+    call->connection.destroyed = 1;
+
+    /* as ngx_destroy_pool does, but for the first block */
+
+    for (pc = pool->cleanup; pc; pc = pc->next) {
+        if (pc->handler) {
+            pc->handler(pc->data);
+        }
+    }
+
+    for (large = pool->large; large; large = large->next) {
+        if (large->alloc) {
+            ngx_free(large->alloc);
+        }
+    }
+
+    pool->d.last = call->kit->last;
+    pool->d.failed = 0;
+    pool->current = pool;
+    pool->chain = NULL;
+    pool->large = NULL;
+    pool->cleanup = NULL;
+    pool->log = ngx_cycle->log;
+
+    call->kit->next = conf->call_kits;
+    conf->call_kits = call->kit;
+    conf->call_nkits++;
+
+    return NGX_OK;
 }
 
 
@@ -711,8 +896,27 @@ ngx_http_sio_call_wake(ngx_http_request_t *r)
 
     call = ngx_http_get_module_ctx(r, ngx_http_sio_module);
 
-    if (call->sub->done && !call->ended) {
-        call->ended = 1;
+    if (!call->sub->done || call->ended) {
+        return;
+    }
+
+    call->ended = 1;
+
+    if (call->starting || r->blocked > 1 || r->count > 1) {
+        ngx_post_event(&call->done, &ngx_posted_events);
+        return;
+    }
+
+    /*
+     * All of the request is done, and still in the processor's caches.  nginx
+     * will look at the connection once more, so that this stays for now.
+     */
+
+    call->telling = 1;
+    ngx_http_sio_call_complete(call);
+    call->telling = 0;
+
+    if (call->unused) {
         ngx_post_event(&call->done, &ngx_posted_events);
     }
 }
@@ -733,16 +937,79 @@ ngx_http_sio_call_terminated(void *data)
 }
 
 
+/* all calls of a location have the same time: one timer is enough */
+
+static void
+ngx_http_sio_call_set_timer(ngx_http_sio_call_t *call)
+{
+    ngx_http_sio_loc_conf_t  *conf;
+
+    conf = call->request.conf;
+
+    call->queued = 1;
+    call->due = ngx_current_msec + conf->handler_timeout;
+
+    ngx_queue_insert_tail(&conf->calls, &call->queue);
+
+    if (!conf->calls_timer.timer_set) {
+        conf->calls_timer.handler = ngx_http_sio_call_timeout;
+        conf->calls_timer.data = conf;
+        conf->calls_timer.log = conf->core.log;
+
+        ngx_add_timer(&conf->calls_timer, conf->handler_timeout);
+    }
+}
+
+
+/* without calls no timer: it would keep a worker that exits */
+
+static void
+ngx_http_sio_call_del_timer(ngx_http_sio_call_t *call)
+{
+    ngx_http_sio_loc_conf_t  *conf;
+
+    if (!call->queued) {
+        return;
+    }
+
+    conf = call->request.conf;
+
+    call->queued = 0;
+    ngx_queue_remove(&call->queue);
+
+    if (ngx_queue_empty(&conf->calls) && conf->calls_timer.timer_set) {
+        ngx_del_timer(&conf->calls_timer);
+    }
+}
+
+
 static void
 ngx_http_sio_call_timeout(ngx_event_t *ev)
 {
-    ngx_http_sio_call_t  *call;
+    ngx_queue_t              *q;
+    ngx_msec_int_t            left;
+    ngx_http_sio_call_t      *call;
+    ngx_http_sio_loc_conf_t  *conf;
 
-    call = ev->data;
+    conf = ev->data;
 
-    if (!call->ended) {
-        (void) ngx_http_sio_call_fail(call, NGX_HTTP_SIO_CALL_TIMEOUT);
-        ngx_http_finalize_request(call->main, NGX_ERROR);
+    while (!ngx_queue_empty(&conf->calls)) {
+        q = ngx_queue_head(&conf->calls);
+        call = ngx_queue_data(q, ngx_http_sio_call_t, queue);
+
+        left = call->due - ngx_current_msec;
+
+        if (left > 0) {
+            ngx_add_timer(ev, left);
+            return;
+        }
+
+        ngx_http_sio_call_del_timer(call);
+
+        if (!call->ended) {
+            (void) ngx_http_sio_call_fail(call, NGX_HTTP_SIO_CALL_TIMEOUT);
+            ngx_http_finalize_request(call->main, NGX_ERROR);
+        }
     }
 }
 
@@ -761,11 +1028,23 @@ ngx_http_sio_call_done(ngx_event_t *ev)
     call = ev->data;
     r = call->main;
 
+    if (call->unused) {
+        ngx_http_sio_call_destroy(call);
+        return;
+    }
+
     if (r && (r->blocked > 1 || (!call->failed && r->count > 1))) {
         ngx_add_timer(ev, NGX_HTTP_SIO_CALL_AGAIN);
         return;
     }
 
+    ngx_http_sio_call_complete(call);
+}
+
+
+static void
+ngx_http_sio_call_complete(ngx_http_sio_call_t *call)
+{
     ngx_http_sio_call_judge(call);
     ngx_http_sio_call_free(call);
 
@@ -888,9 +1167,7 @@ ngx_http_sio_call_free(ngx_http_sio_call_t *call)
 {
     ngx_http_request_t  *r;
 
-    if (call->timer.timer_set) {
-        ngx_del_timer(&call->timer);
-    }
+    ngx_http_sio_call_del_timer(call);
 
     r = call->main;
 
@@ -901,16 +1178,24 @@ ngx_http_sio_call_free(ngx_http_sio_call_t *call)
     ngx_http_sio_call_clear(&call->read);
     ngx_http_sio_call_clear(&call->write);
 
-    call->main = NULL;
     call->sub = NULL;
     call->ended = 1;
 
-    /* the subrequest was logged if it is to be */
+    if (ngx_http_sio_call_keep(call) != NGX_OK) {
 
-    r->logged = 1;
-    call->connection.timedout = 0;
+        /* the subrequest was logged if it is to be */
 
-    ngx_http_free_request(r, 0);
+        r->logged = 1;
+        call->connection.timedout = 0;
+
+        ngx_http_free_request(r, 0);
+
+        if (call->kit) {
+            ngx_free(call->kit);
+        }
+    }
+
+    call->main = NULL;
 }
 
 
@@ -931,6 +1216,11 @@ void
 ngx_http_sio_call_destroy(ngx_http_sio_call_t *call)
 {
     ngx_pool_t  *pool;
+
+    if (call->telling) {
+        call->unused = 1;
+        return;
+    }
 
     pool = call->pool;
 

@@ -43,7 +43,7 @@ typedef struct {
     sio_span_t                    body;
 
     /*
-     * Called once, in an event of its own; then the result can be read until
+     * Called once, not within the start; then the result can be read until
      * ngx_http_sio_call_destroy.
      */
     void                        (*done)(ngx_http_sio_call_t *call);

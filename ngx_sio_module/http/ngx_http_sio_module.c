@@ -656,6 +656,7 @@ ngx_http_sio_create_loc_conf(ngx_conf_t *cf)
     conf->handler_headers = NGX_CONF_UNSET_PTR;
 
     ngx_queue_init(&conf->handler_waiting);
+    ngx_queue_init(&conf->calls);
 
     conf->parser = NGX_CONF_UNSET_UINT;
     conf->origins = NGX_CONF_UNSET_PTR;
