@@ -36,9 +36,9 @@ NEED_php    := php-fpm
 NEED_python := uwsgi-core uwsgi-plugin-python3
 
 NEED_TEST  := $(NEED_BUILD) $(NEED_NODE) $(NEED_php) $(NEED_python) wrk \
-              perl openssl libssl-dev clang dpkg-dev libclang-rt-dev \
-              libio-socket-ssl-perl python3-socketio python3-aiohttp \
-              python3-requests python3-websocket chromium
+              libnginx-mod-http-js perl openssl libssl-dev clang dpkg-dev \
+              libclang-rt-dev libio-socket-ssl-perl python3-socketio \
+              python3-aiohttp python3-requests python3-websocket chromium
 
 build: ## builds build/ngx_sio_module.so for the installed nginx
 	tools/need $(NEED_BUILD)

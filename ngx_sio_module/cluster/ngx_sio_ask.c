@@ -65,6 +65,10 @@ ngx_sio_ask(ngx_sio_op_t *op, void (*handler)(ngx_sio_ask_t *ask),
     ask->timer.data = ask;
     ask->timer.log = ngx_cycle->log;
 
+    /* a handler need not be told who is missing by a worker that has gone */
+
+    ask->timer.cancelable = (op->nnames != 0);
+
     ask->done.handler = ngx_sio_ask_finish;
     ask->done.data = ask;
     ask->done.log = ngx_cycle->log;

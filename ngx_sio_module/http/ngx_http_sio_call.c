@@ -60,6 +60,7 @@ struct ngx_http_sio_call_s {
     unsigned                       last:1;    /* the end of the response came */
     unsigned                       failed:1;  /* result says why */
     unsigned                       ended:1;   /* so has the subrequest */
+    unsigned                       forced:1;  /* nothing is waited for */
     unsigned                       starting:1;
     unsigned                       telling:1; /* request.done */
     unsigned                       unused:1;  /* to be freed behind that */
@@ -101,6 +102,7 @@ static ngx_int_t ngx_http_sio_call_headers(ngx_http_sio_call_t *call);
 static ngx_table_elt_t *ngx_http_sio_call_header(ngx_http_request_t *r,
     ngx_table_elt_t *header, ngx_str_t *value);
 static ngx_int_t ngx_http_sio_call_subrequest(ngx_http_sio_call_t *call);
+static ngx_int_t ngx_http_sio_call_phase(ngx_http_request_t *r);
 static void ngx_http_sio_call_wake(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sio_call_finished(ngx_http_request_t *r, void *data,
     ngx_int_t rc);
@@ -158,9 +160,21 @@ static ngx_pool_t  *ngx_http_sio_call_spare[NGX_HTTP_SIO_CALL_SPARE];
 static ngx_uint_t   ngx_http_sio_call_nspare;
 
 
-void
-ngx_http_sio_call_filters(void)
+ngx_int_t
+ngx_http_sio_call_install(ngx_conf_t *cf)
 {
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_sio_call_phase;
+
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_sio_call_header_filter;
 
@@ -178,6 +192,8 @@ ngx_http_sio_call_filters(void)
 
     ngx_http_sio_call_local.sin_family = AF_INET;
     ngx_http_sio_call_local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    return NGX_OK;
 }
 
 
@@ -453,7 +469,7 @@ ngx_http_sio_call_keep(ngx_http_sio_call_t *call)
     pool = r->pool;
     conf = call->request.conf;
 
-    if (call->kit == NULL || call->failed || pool->d.next
+    if (call->kit == NULL || call->failed || call->forced || pool->d.next
         || conf->call_nkits >= NGX_HTTP_SIO_CALL_KITS)
     {
         return NGX_DECLINED;
@@ -710,6 +726,10 @@ ngx_http_sio_call_subrequest(ngx_http_sio_call_t *call)
     sr->method_name = ngx_http_sio_call_post;
     sr->header_in = r->header_in;
 
+    /* client_max_body_size is not for this body: see the phase handler */
+
+    sr->headers_in.content_length_n = -1;
+
     call->sub = sr;
 
     return NGX_OK;
@@ -872,6 +892,23 @@ ngx_http_sio_call_fail(ngx_http_sio_call_t *call,
 }
 
 
+/* the location is found: from here on the length is known */
+
+static ngx_int_t
+ngx_http_sio_call_phase(ngx_http_request_t *r)
+{
+    ngx_http_sio_call_t  *call;
+
+    call = ngx_http_sio_call_of(r);
+
+    if (call && r == call->sub) {
+        r->headers_in.content_length_n = call->request.body.n;
+    }
+
+    return NGX_DECLINED;
+}
+
+
 /* the end of the subrequest; it may come more than once for error pages */
 
 static ngx_int_t
@@ -1006,10 +1043,16 @@ ngx_http_sio_call_timeout(ngx_event_t *ev)
 
         ngx_http_sio_call_del_timer(call);
 
-        if (!call->ended) {
+        /* what runs beside one that has ended ends, too */
+
+        if (call->ended) {
+            call->forced = 1;
+
+        } else {
             (void) ngx_http_sio_call_fail(call, NGX_HTTP_SIO_CALL_TIMEOUT);
-            ngx_http_finalize_request(call->main, NGX_ERROR);
         }
+
+        ngx_http_finalize_request(call->main, NGX_ERROR);
     }
 }
 
@@ -1033,7 +1076,9 @@ ngx_http_sio_call_done(ngx_event_t *ev)
         return;
     }
 
-    if (r && (r->blocked > 1 || (!call->failed && r->count > 1))) {
+    if (r && (r->blocked > 1
+              || (!call->failed && !call->forced && r->count > 1)))
+    {
         ngx_add_timer(ev, NGX_HTTP_SIO_CALL_AGAIN);
         return;
     }

@@ -62,8 +62,8 @@ typedef struct {
 } ngx_http_sio_call_response_t;
 
 
-/* Installs the filters that take responses. */
-void ngx_http_sio_call_filters(void);
+/* Installs what takes part in the requests of calls; NGX_ERROR: no memory. */
+ngx_int_t ngx_http_sio_call_install(ngx_conf_t *cf);
 
 /* Prepares calls in a worker that makes some. */
 void ngx_http_sio_call_init(void);

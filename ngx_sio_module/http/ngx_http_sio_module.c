@@ -464,8 +464,8 @@ ngx_http_sio_postconfiguration(ngx_conf_t *cf)
         }
     }
 
-    if (smcf->handlers) {
-        ngx_http_sio_call_filters();
+    if (smcf->handlers && ngx_http_sio_call_install(cf) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     ngx_sio_handover_judge = ngx_http_sio_judge;

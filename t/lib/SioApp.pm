@@ -80,13 +80,33 @@ sub stop {
 sub report {
     my ($self) = @_;
 
-    my $socket = IO::Socket::INET->new($self->{address}) or return;
-
-    print $socket "GET /report HTTP/1.1\r\n\r\n";
-
-    my ($body) = join('', <$socket>) =~ /\r\n\r\n(.*)/s or return;
+    my $body = $self->asked("GET /report HTTP/1.1\r\n\r\n") // return;
 
     return JSON::PP::decode_json($body);
+}
+
+
+# A request of its own; the body of the answer.
+
+sub post {
+    my ($self, $body) = @_;
+
+    return $self->asked("POST / HTTP/1.1\r\nContent-Length: " . length($body)
+                        . "\r\n\r\n$body");
+}
+
+
+sub asked {
+    my ($self, $request) = @_;
+
+    my $socket = IO::Socket::INET->new($self->{address}) or return;
+    my $answer = '';
+
+    print $socket $request;
+    shutdown $socket, 1;
+    $answer .= $_ while <$socket>;
+
+    return $answer =~ /\r\n\r\n(.*)/s ? $1 : undef;
 }
 
 

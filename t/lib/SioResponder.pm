@@ -180,7 +180,7 @@ sub choose {
     my ($self, $r, @messages) = @_;
 
     for my $m (@messages) {
-        my $answer = $m->{type} eq 'connect' && ref $m->{auth} eq 'HASH'
+        my $answer = ($m->{type} // '') eq 'connect' && ref $m->{auth} eq 'HASH'
                      ? $m->{auth}{do}
                      : ($m->{event} // '') eq 'do' ? $m->{args}[0] : undef;
 
@@ -420,7 +420,7 @@ sub read_scgi {
 
     return if !$from || length $c->{in} < $from + $n + 1;
 
-    my %params = split /\0/, substr($c->{in}, $from, $n), -1;
+    my %params = split /\0/, substr($c->{in}, $from, $n - 1), -1;
 
     return whole($c, \%params, $from + $n + 1);
 }
