@@ -2,6 +2,7 @@
 # is judged.
 
 use lib 't/lib';
+use SioApp;
 use SioTest;
 
 use JSON::PP qw(decode_json encode_json);
@@ -31,6 +32,13 @@ is($result->{bus}{$_}, 3, "to 100 clients three times: $_")
     for qw(broadcasts ops_published bus_messages_out bus_messages_in);
 ok(!$result->{bus}{missed}, 'that is what it is to be');
 
+for my $name (qw(handler1 handler8)) {
+    cmp_ok($result->{$name}{$_}{us}, '>', 0, "$name: CPU time of $_")
+        for qw(proxy nginx);
+
+    ok($result->{$name}{nginx}{ratio}, "$name: a ratio");
+}
+
 like($result->{idle}{nginx}{kib}, qr/^-?\d/, 'idle: memory of nginx');
 
 # A server that answers something else, and one that answers twice.
@@ -53,26 +61,79 @@ my $t = SioTest->new(
             sio_on echo reply;
             sio_on echo reply;
         }
+
+        location /other/ { sio; sio_on echo ack 'args=["other"]'; }
+        location /more/  { sio; sio_on echo handler /app; }
+
+        location = /app {
+            internal;
+            return 200 '[{"op":"ack","args":["ok"]},{"op":"emit","event":"x"}]';
+        }
     ),
 )->start;
 
 my $sleep = SioTest::start_command(['sleep', 60]);
 
 my %message = (
-    '/wrong/' => qr/expected '42\["echo","0000.*, got '42\["echo","wrong"\]'/,
-    '/twice/' => qr/expected .*, got '42\["echo","0000/,
-    '/status' => qr/expected HTTP.* 101 , got 'HTTP.* 200/,
+    'echo /wrong/' =>
+        qr/expected '42\["echo","0000.*, got '42\["echo","wrong"\]'/,
+    'echo /twice/' => qr/expected .*, got '42\["echo","0000/,
+    'echo /status' => qr/expected HTTP.* 101 , got 'HTTP.* 200/,
+    'ack /other/'  => qr/expected '431\["ok"\]', got '431\["other"\]'/,
+    'ack /more/'   => qr/expected '432\["ok"\]', got '42\["x"\]'/,
+    '--own ack /more/' => qr/expected '431\["0000.*, got '431\["ok"\]'/,
 );
 
-for my $path (sort keys %message) {
+for my $case (sort keys %message) {
+    my (@args) = split / /, $case;
+    my $path = pop @args;
     my ($exit, @lines) = SioTest::run_command(
         ['sh', '-c', 'exec "$@" 2>&1', 'sh', 'build/bench/load',
-         '--clients', 2, '--count', 10, '--timeout', 5, 'echo',
+         '--clients', 2, '--count', 10, '--timeout', 5, @args,
          $t->url . $path]);
 
-    is($exit >> 8, 1, "the load fails: $path");
-    like("@lines", $message{$path}, 'it says why');
+    is($exit >> 8, 1, "the load fails: $case");
+    like("@lines", $message{$case}, 'it says why');
 }
+
+# Nor is the backend: type, id, seq, and the number and the name of a client.
+
+my $app = SioApp->new->start;
+my @report = $app->report;
+
+for my $case (
+    ['connect a 1'],
+    ['event a 2 1'],
+    ['event a 3 2'],
+    ['event a 3 3',   'twice'],
+    ['event a 4 3',   'twice, as the client counts'],
+    ['event a 6 4',   'a gap'],
+    ['event a 7 6',   'a gap, as the client counts'],
+    ['event a 8 7 8', 'of another client'],
+    ['event a 9',     'of nobody'],
+    ['event b 2 1',   'without a connect'],
+    ['connect a 10',  'a second one'],
+    ['ack a 11',      'not asked for'],
+    ['disconnect a 12'],
+    ['event a 13 7',  'after that'],
+) {
+    my ($request, $wrong) = @$case;
+
+    says($request);
+    unshift @report, $app->report;
+
+    is($report[0]{violations} > $report[1]{violations} ? 'wrong' : 'right',
+       $wrong ? 'wrong' : 'right', "$request: " . ($wrong // 'as it should be'));
+}
+
+like($report[0]{first}, qr/^a{20}: 3 after 3$/, 'it says what was wrong first');
+
+$app->stop;
+$app->start;
+is_deeply($app->report, $report[0], 'another one knows what it has seen');
+says('event b 3 2');
+is($app->report->{violations}, $report[0]{violations}, 'and goes on from there');
+$app->stop;
 
 # All processes that are named are measured.
 
@@ -102,6 +163,19 @@ like("@lines", qr/\bbus +broadcast +nginx2 +0 messages .* 1\.00 MISSED/,
 $t->stop;
 
 done_testing;
+
+
+sub says {
+    my ($type, $id, $seq, $n, $who) = split / /, $_[0];
+
+    my $body = sprintf '{"type":"%s","namespace":"/","id":"%s","seq":%u',
+                       $type, $id x 20, $seq;
+
+    $body .= sprintf ',"event":"echo","args":["%010u %010u ..."]', $who // 7, $n
+        if defined $n;
+
+    return $app->post("$body}");
+}
 
 
 sub cpu_of {

@@ -30,11 +30,13 @@
 
 
 #define LOAD_EVENTS    512
-#define LOAD_BUFFER    4096
+#define LOAD_BUFFER    16384
 #define LOAD_TEXT      64       /* the string argument of each event */
 #define LOAD_EVENT     (sizeof("42[\"echo\",\"\"]") - 1 + LOAD_TEXT)
-#define LOAD_FRAME     (6 + LOAD_EVENT)
+#define LOAD_PACKET    (10 + LOAD_EVENT)    /* with an id for the answer */
+#define LOAD_FRAME     (6 + LOAD_PACKET)
 #define LOAD_INFLIGHT  64
+#define LOAD_PAYLOAD   (LOAD_INFLIGHT * (LOAD_PACKET + 1) + 64)
 #define LOAD_OPENING   50       /* sessions on their way at a time */
 #define LOAD_SID       64
 #define LOAD_PIDS      64
@@ -53,11 +55,14 @@ typedef enum {
     load_post,                  /* polling: "ok" of the POST of "40" */
     load_join,                  /* 40{"sid":"..."} */
     load_ready,                 /* events */
-    load_pong                   /* polling: "ok" of the POST of a pong */
+    load_pong,                  /* polling: "ok" of the POST of a pong */
+    load_posts                  /* a connection of its own for POSTs */
 } load_state_e;
 
 
-typedef struct {
+typedef struct load_conn_s  load_conn_t;
+
+struct load_conn_s {
     int            fd;
     load_state_e   state;
     int            polling;
@@ -65,10 +70,14 @@ typedef struct {
     unsigned       seq;         /* of the last event received */
     unsigned       until;       /* echo: this client's last one */
     unsigned       inflight;
+    load_conn_t   *post;        /* polling stream: the one for POSTs, */
+    load_conn_t   *owner;       /* and whose it is */
+    int            posting;     /* "ok" is awaited */
+    unsigned       pongs;       /* to be sent */
     size_t         len;
     char           sid[LOAD_SID];
     char           buf[LOAD_BUFFER];
-} load_conn_t;
+};
 
 
 typedef struct {
@@ -85,11 +94,15 @@ static void load_run_broadcast(void);
 static void load_run_polling(void);
 static void load_run_echo(void);
 static void load_run_connect(void);
+static void load_run_stream(void);
 static void load_run_idle(void);
 static void load_message_broadcast(load_conn_t *c, const char *text,
     size_t len);
 static void load_message_echo(load_conn_t *c, const char *text, size_t len);
+static void load_message_ack(load_conn_t *c, const char *text, size_t len);
+static void load_message_stream(load_conn_t *c, const char *text, size_t len);
 static void load_message_none(load_conn_t *c, const char *text, size_t len);
+static void load_post_next(load_conn_t *c);
 static void load_ready_count(load_conn_t *c);
 static void load_ready_next(load_conn_t *c);
 
@@ -101,6 +114,10 @@ static load_scenario_t  load_scenarios[] = {
       load_message_broadcast, 100, 400 },
     { "echo", "message", load_run_echo, load_ready_count,
       load_message_echo, 100, 500 },
+    { "ack", "message", load_run_echo, load_ready_count,
+      load_message_ack, 100, 500 },
+    { "stream", "message", load_run_stream, load_ready_count,
+      load_message_stream, 100, 1 },
     { "connect", "connection", load_run_connect, load_ready_next,
       load_message_none, 200, 5000 },
     { "idle", "session", load_run_idle, load_ready_count,
@@ -113,6 +130,7 @@ static load_scenario_t     *load_scenario;
 static unsigned             load_clients, load_count, load_inflight = 1;
 static unsigned             load_timeout = 60, load_reopen;
 static unsigned             load_turns;
+static int                  load_polling, load_own, load_memory;
 static long                 load_pids[LOAD_PIDS];
 static unsigned             load_npids;
 static char                 load_host[64], load_path[256];
@@ -125,6 +143,7 @@ static unsigned      load_opened, load_readied, load_pending;
 static unsigned      load_seq;      /* of the broadcast under way */
 static unsigned      load_total;    /* connect: how many to open */
 static unsigned      load_descriptors;  /* of the server, at first */
+static int           load_told;     /* by standard input */
 static char          load_expected[LOAD_EVENT];
 
 
@@ -400,14 +419,15 @@ static void
 load_send_post(load_conn_t *c, const char *body)
 {
     int   n;
-    char  request[1024];
+    char  request[1024 + LOAD_PAYLOAD];
 
     n = snprintf(request, sizeof(request),
                  "POST %s?EIO=4&transport=polling&sid=%s HTTP/1.1\r\n"
                  LOAD_HEADERS
                  "Content-Type: text/plain;charset=UTF-8\r\n"
                  "Content-Length: %zu\r\n\r\n%s",
-                 load_path, c->sid, load_host, strlen(body), body);
+                 load_path, c->owner ? c->owner->sid : c->sid, load_host,
+                 strlen(body), body);
     load_send(c, request, (size_t) n);
 }
 
@@ -459,10 +479,37 @@ load_encode_event(char *out, const char *name, unsigned who, unsigned seq)
 }
 
 
+/* whether each event wants an acknowledgement */
+
+static int
+load_asks(void)
+{
+    return load_scenario->message == load_message_ack
+           || load_scenario->message == load_message_stream;
+}
+
+
+/* the client's event seq; 4217["echo","..."] if an answer is asked for */
+
+static size_t
+load_encode_packet(char *out, load_conn_t *c, unsigned seq)
+{
+    int   n;
+    char  event[LOAD_EVENT];
+
+    load_encode_event(event, "echo", c->ordinal, seq);
+
+    n = load_asks() ? sprintf(out, "42%u", seq) : sprintf(out, "42");
+    memcpy(out + n, event + 2, LOAD_EVENT - 2);
+
+    return (size_t) n + LOAD_EVENT - 2;
+}
+
+
 /* Opening */
 
 static void
-load_conn_open(load_conn_t *c, int polling)
+load_conn_connect(load_conn_t *c)
 {
     int                 fd, one;
     struct timeval      tv;
@@ -496,7 +543,6 @@ load_conn_open(load_conn_t *c, int polling)
     }
 
     c->fd = fd;
-    c->polling = polling;
     c->ordinal = load_opened++;
     c->seq = 0;
     c->len = 0;
@@ -508,6 +554,15 @@ load_conn_open(load_conn_t *c, int polling)
     if (epoll_ctl(load_ep, EPOLL_CTL_ADD, fd, &ev) == -1) {
         load_die(c, "epoll_ctl(): %s", strerror(errno));
     }
+}
+
+
+static void
+load_conn_open(load_conn_t *c, int polling)
+{
+    load_conn_connect(c);
+
+    c->polling = polling;
 
     if (polling) {
         c->state = load_open;
@@ -583,11 +638,15 @@ load_handle_packet(load_conn_t *c, const char *text, size_t len)
 
     } else if (len == 1 && text[0] == '2') {
 
-        if (c->polling) {
-            c->state = load_pong;
+        if (!c->polling) {
+            load_send_text(c, "3");
+
+        } else if (c->post) {
+            c->pongs++;
+            load_post_next(c);
 
         } else {
-            load_send_text(c, "3");
+            c->state = load_pong;
         }
 
     } else if (c->state == load_join) {
@@ -614,10 +673,17 @@ load_handle_payload(load_conn_t *c, const char *text, size_t len)
     const char    *end;
     load_state_e   before;
 
-    if (c->state == load_post || c->state == load_pong) {
-
+    if (c->state == load_post || c->state == load_pong
+        || c->state == load_posts)
+    {
         if (len != 2 || memcmp(text, "ok", 2) != 0) {
             load_die(c, "a POST was answered '%.*s'", (int) len, text);
+        }
+
+        if (c->state == load_posts) {
+            c->owner->posting = 0;
+            load_post_next(c->owner);
+            return;
         }
 
         c->state = (c->state == load_post) ? load_join : load_ready;
@@ -641,7 +707,7 @@ load_handle_payload(load_conn_t *c, const char *text, size_t len)
     if (c->state == load_pong) {
         load_send_post(c, "3");
 
-    } else if (before == load_ready) {
+    } else if (before == load_ready || c->state == load_join) {
         load_send_get(c);
     }
 }
@@ -842,8 +908,8 @@ load_wait(int timeout)
         c = events[i].data.ptr;
 
         if (c == NULL) {
-            /* standard input, see load_hold() */
-            load_pending = 0;
+            /* standard input, see load_watch() */
+            load_told = 1;
             continue;
         }
 
@@ -905,11 +971,20 @@ static void
 load_measure(void (*work)(unsigned n), unsigned units)
 {
     char       line[8];
+    long       memory[LOAD_PIDS];
     unsigned   i, turns;
     long long  cpu, before;
 
     cpu = 0;
     turns = load_turns ? load_turns : 1;
+
+    if (load_memory) {
+        load_settled_cpu();
+
+        for (i = 0; i < load_npids; i++) {
+            memory[i] = load_read_memory(load_pids[i]);
+        }
+    }
 
     for (i = 0; i < turns; i++) {
 
@@ -934,6 +1009,13 @@ load_measure(void (*work)(unsigned n), unsigned units)
 
     printf("scenario=%s units=%u cpu_ns=%lld us=%.4f\n", load_scenario->name,
            units, cpu, (double) cpu / units / 1000);
+
+    if (load_memory) {
+        for (i = 0; i < load_npids; i++) {
+            printf("memory pid=%ld before_kib=%ld after_kib=%ld\n",
+                   load_pids[i], memory[i], load_read_memory(load_pids[i]));
+        }
+    }
 }
 
 
@@ -1003,24 +1085,32 @@ load_run_polling(void)
 }
 
 
+/* the next n events, in one write */
+
+static void
+load_send_events(load_conn_t *c, unsigned n)
+{
+    char    packet[LOAD_PACKET], frames[LOAD_INFLIGHT * LOAD_FRAME];
+    size_t  len;
+
+    for (len = 0; n; n--) {
+        c->inflight++;
+        len += load_encode_frame(frames + len, packet,
+                   load_encode_packet(packet, c, c->seq + c->inflight));
+    }
+
+    load_send(c, frames, len);
+}
+
+
 static void
 load_send_burst(load_conn_t *c)
 {
-    char      event[LOAD_EVENT], frames[LOAD_INFLIGHT * LOAD_FRAME];
-    size_t    len;
-    unsigned  i, n;
+    unsigned  n;
 
-    len = 0;
     n = c->until - c->seq;
-    n = (n < load_inflight) ? n : load_inflight;
 
-    for (i = 1; i <= n; i++) {
-        load_encode_event(event, "echo", c->ordinal, c->seq + i);
-        len += load_encode_frame(frames + len, event, LOAD_EVENT);
-    }
-
-    c->inflight = n;
-    load_send(c, frames, len);
+    load_send_events(c, n < load_inflight ? n : load_inflight);
 }
 
 
@@ -1042,6 +1132,46 @@ load_message_echo(load_conn_t *c, const char *text, size_t len)
     load_pending--;
 
     if (--c->inflight == 0 && c->seq != c->until) {
+        load_send_burst(c);
+    }
+}
+
+
+/* 4317["ok"], or with the event's own argument */
+
+static void
+load_handle_answer(load_conn_t *c, const char *text, size_t len)
+{
+    int   n;
+    char  event[LOAD_EVENT], answer[LOAD_PACKET];
+
+    if (load_own) {
+        load_encode_event(event, "echo", c->ordinal, c->seq + 1);
+        n = sprintf(answer, "43%u[%.*s", c->seq + 1, (int) LOAD_EVENT - 10,
+                    event + 10);
+
+    } else {
+        n = sprintf(answer, "43%u[\"ok\"]", c->seq + 1);
+    }
+
+    if (c->inflight == 0 || len != (size_t) n
+        || memcmp(text, answer, len) != 0)
+    {
+        load_die(c, "expected '%s', got '%.*s'", answer, (int) len, text);
+    }
+
+    c->seq++;
+    c->inflight--;
+    load_pending--;
+}
+
+
+static void
+load_message_ack(load_conn_t *c, const char *text, size_t len)
+{
+    load_handle_answer(c, text, len);
+
+    if (c->inflight == 0 && c->seq != c->until) {
         load_send_burst(c);
     }
 }
@@ -1123,12 +1253,11 @@ load_run_connect(void)
 }
 
 
-/* keeps all sessions, answering pings, until standard input ends */
+/* says that all are there, and watches standard input: sets load_told */
 
 static void
-load_hold(void)
+load_watch(void)
 {
-    char                byte;
     struct epoll_event  ev;
 
     printf("ready %u\n", load_readied);
@@ -1140,15 +1269,140 @@ load_hold(void)
     if (epoll_ctl(load_ep, EPOLL_CTL_ADD, 0, &ev) == -1) {
         load_die(NULL, "standard input is no pipe: %s", strerror(errno));
     }
+}
+
+
+/* keeps all sessions, answering pings, until standard input ends */
+
+static void
+load_hold(void)
+{
+    char  byte;
+
+    load_watch();
 
     do {
-        load_pending = 1;
-
-        while (load_pending) {
-            load_wait(-1);
-        }
+        for (load_told = 0; !load_told; load_wait(-1)) { /* void */ }
 
     } while (read(0, &byte, 1) == 1);
+}
+
+
+/* how many events may go now: half of what may be in flight, or more */
+
+static unsigned
+load_stream_room(load_conn_t *c)
+{
+    unsigned  n;
+
+    n = load_inflight - c->inflight;
+
+    return (load_told || c->state != load_ready || 2 * n < load_inflight)
+           ? 0 : n;
+}
+
+
+/* polling: all that is to be sent, when the last POST was answered */
+
+static void
+load_post_next(load_conn_t *c)
+{
+    char      payload[LOAD_PAYLOAD], *p;
+    unsigned  n;
+
+    n = load_stream_room(c);
+
+    if (c->posting || (n == 0 && c->pongs == 0)) {
+        return;
+    }
+
+    p = payload;
+    load_pending += n;
+
+    for ( /* void */ ; c->pongs; c->pongs--) {
+        p += sprintf(p, "3\x1e");
+    }
+
+    for ( /* void */ ; n; n--) {
+        c->inflight++;
+        p += load_encode_packet(p, c, c->seq + c->inflight);
+        *p++ = 0x1e;
+    }
+
+    p[-1] = '\0';
+
+    if (c->post->state == load_closed) {
+        c->post->owner = c;
+        c->post->polling = 1;
+        c->post->state = load_posts;
+        load_conn_connect(c->post);
+    }
+
+    c->posting = 1;
+    load_send_post(c->post, payload);
+}
+
+
+static void
+load_stream_next(load_conn_t *c)
+{
+    unsigned  n;
+
+    if (c->polling) {
+        load_post_next(c);
+        return;
+    }
+
+    n = load_stream_room(c);
+
+    if (n) {
+        load_pending += n;
+        load_send_events(c, n);
+    }
+}
+
+
+static void
+load_message_stream(load_conn_t *c, const char *text, size_t len)
+{
+    load_handle_answer(c, text, len);
+    load_stream_next(c);
+}
+
+
+/* events without a pause, until standard input ends, and all their answers */
+
+static void
+load_run_stream(void)
+{
+    unsigned  i;
+
+    for (i = 0; i < load_clients; i++) {
+        load_conns[i].post = &load_conns[load_clients + 1 + i];
+    }
+
+    load_open_all(0, load_clients, load_polling);
+    load_watch();
+
+    for (i = 0; i < load_clients; i++) {
+        load_stream_next(&load_conns[i]);
+    }
+
+    while (!load_told) {
+        load_wait(-1);
+    }
+
+    (void) epoll_ctl(load_ep, EPOLL_CTL_DEL, 0, NULL);
+
+    while (load_pending) {
+        load_wait(-1);
+    }
+
+    for (i = 0, load_seq = 0; i < load_clients; i++) {
+        load_seq += load_conns[i].seq;
+    }
+
+    printf("scenario=stream units=%u\n", load_seq);
 }
 
 
@@ -1205,12 +1459,18 @@ load_usage(void)
           "  --pid LIST     the server's processes: CPU time, memory\n"
           "  --clients N    (connect: at a time; broadcast: receivers)\n"
           "  --count N      events, connections, echo: writes of each client\n"
-          "  --inflight N   echo: messages in each write\n"
+          "  --inflight N   echo, ack: messages in each write;\n"
+          "                 stream: on their way, of each client\n"
+          "  --polling      stream: by polling\n"
+          "  --own          ack, stream: the event's own argument is the\n"
+          "                 answer, not \"ok\"\n"
+          "  --memory       ack: memory of each process, too\n"
           "  --turns N      measures in N parts, each awaits a line\n"
           "  --reopen N     idle: how many times all come again\n"
           "  --timeout S    fails after so many seconds (60)\n"
           "Without --pid, idle prints \"ready N\" and holds its sessions\n"
-          "until standard input ends.  Scenarios, clients, count:\n", stderr);
+          "until standard input ends; so long stream sends.  Scenarios,\n"
+          "clients, count:\n", stderr);
 
     for (i = 0; i < sizeof(load_scenarios) / sizeof(load_scenario_t); i++) {
         fprintf(stderr, "  %-10s %6u %6u\n", load_scenarios[i].name,
@@ -1279,6 +1539,9 @@ load_parse_args(int argc, char **argv)
         { "count", required_argument, NULL, 'n' },
         { "inflight", required_argument, NULL, 'i' },
         { "turns", required_argument, NULL, 'u' },
+        { "polling", no_argument, &load_polling, 1 },
+        { "own", no_argument, &load_own, 1 },
+        { "memory", no_argument, &load_memory, 1 },
         { "reopen", required_argument, NULL, 'r' },
         { "timeout", required_argument, NULL, 't' },
         { NULL, 0, NULL, 0 }
@@ -1293,6 +1556,7 @@ load_parse_args(int argc, char **argv)
         case 'u': load_turns = (unsigned) atoi(optarg); break;
         case 'r': load_reopen = (unsigned) atoi(optarg); break;
         case 't': load_timeout = (unsigned) atoi(optarg); break;
+        case 0: break;
         default: load_usage();
         }
     }
@@ -1335,7 +1599,7 @@ main(int argc, char **argv)
     alarm(load_timeout);
 
     load_ep = epoll_create1(0);
-    load_conns = calloc(load_clients + 1, sizeof(load_conn_t));
+    load_conns = calloc(2 * load_clients + 1, sizeof(load_conn_t));
 
     if (load_ep == -1 || load_conns == NULL) {
         load_die(NULL, "starting: %s", strerror(errno));
