@@ -17,10 +17,9 @@
 
 #define NGX_SIO_QUERY_OVERHEAD    64         /* of a reply's frame */
 
-/* ids from a time on, in seconds; together below 2^53 / NGX_SIO_MAX_SLOTS */
+/* some clients have 31 bits for the id of a packet */
 
-#define NGX_SIO_QUERY_TIME        0x3ffffff
-#define NGX_SIO_QUERY_TIME_SHIFT  16
+#define NGX_SIO_QUERY_IDS         (0x7fffffff / NGX_SIO_MAX_SLOTS + 1)
 
 
 /* the answer of this worker while it is collected */
@@ -82,7 +81,7 @@ static uint64_t     ngx_sio_query_last_id;
 
 /*
  * What clients still hold of a worker that died is not to be taken for what
- * the next one in its slot asks: its ids begin behind those.
+ * the next one in its slot asks: each begins somewhere else.
  */
 
 void
@@ -91,15 +90,14 @@ ngx_sio_query_init(void)
     ngx_queue_init(&ngx_sio_queries);
     ngx_queue_init(&ngx_sio_collectors);
 
-    ngx_sio_query_last_id = (uint64_t) (ngx_time() & NGX_SIO_QUERY_TIME)
-                            << NGX_SIO_QUERY_TIME_SHIFT;
+    ngx_sio_query_last_id = ngx_random();
 }
 
 
 uint64_t
 ngx_sio_query_new_id(void)
 {
-    return ++ngx_sio_query_last_id * NGX_SIO_MAX_SLOTS
+    return ++ngx_sio_query_last_id % NGX_SIO_QUERY_IDS * NGX_SIO_MAX_SLOTS
            + (ngx_sio_bus_self() >> 32);
 }
 

@@ -96,7 +96,7 @@ void ngx_sio_query_cancel(ngx_sio_query_t *q);
 /* Begins with the bus. */
 void ngx_sio_query_init(void);
 
-/* A new id of a question, unique among the workers and below 2^53. */
+/* A new id of a question, unique among the workers and below 2^31. */
 uint64_t ngx_sio_query_new_id(void);
 
 /*

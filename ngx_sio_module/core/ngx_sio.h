@@ -102,6 +102,7 @@ typedef struct {
     ngx_uint_t                    max_depth;
 
     ngx_uint_t                    keep_auth;    /* a rule uses $sio_auth */
+    ngx_uint_t                    bound_auth;   /* so, or a handler gets it */
 
     ngx_str_t                    *data_names;   /* of sio_data */
     ngx_uint_t                    ndata;

@@ -32,6 +32,10 @@ ngx_sio_data_set(ngx_sio_socket_t *sk, sio_span_t object)
         ngx_sio_data_merge(&o, old, object);
     }
 
+    /* each member is looked for among the others */
+
+    ngx_sio_session_effort += 1 + (old.n + object.n) * object.n / 2048;
+
     if (o.n == 0 || o.n > NGX_SIO_MAX_DATA_SIZE) {
         ngx_sio_count(limit_data);
         ngx_sio_session_log(NGX_LOG_WARN, sk->session,

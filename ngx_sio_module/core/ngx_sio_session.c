@@ -50,6 +50,7 @@ static void ngx_sio_session_set_state(ngx_sio_session_t *s,
 
 ngx_str_t        ngx_sio_reasons[] = { NGX_SIO_REASONS(NGX_SIO_REASON_TEXT) };
 ngx_uint_t       ngx_sio_session_reserve;
+uint64_t         ngx_sio_session_effort;
 void           (*ngx_sio_session_on_end)(ngx_sio_session_t *s);
 ngx_uint_t     (*ngx_sio_session_congested)(void);
 
@@ -611,7 +612,7 @@ ngx_sio_session_work(void)
 {
     return ngx_sio_stats->packets_in + ngx_sio_stats->deliveries
            + ngx_sio_stats->ops_published + ngx_sio_stats->bytes_in / 64
-           + 10 * ngx_sio_stats->handler_requests;
+           + 10 * ngx_sio_stats->handler_requests + ngx_sio_session_effort;
 }
 
 

@@ -267,6 +267,10 @@ void ngx_sio_session_post(ngx_sio_session_t *s);
  */
 ngx_uint_t ngx_sio_session_busy(void);
 
+/* what else was done, in units of a packet's cost */
+
+extern uint64_t  ngx_sio_session_effort;
+
 /* Tells the former alone. */
 ngx_uint_t ngx_sio_session_worked(void);
 

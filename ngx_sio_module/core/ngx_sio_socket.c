@@ -379,7 +379,7 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, sio_packet_t *p)
         return NGX_OK;
     }
 
-    if (s->conf->keep_auth && p->json.n > NGX_SIO_MAX_AUTH) {
+    if (s->conf->bound_auth && p->json.n > NGX_SIO_MAX_AUTH) {
         ngx_sio_count(limit_data);
 
         if (!s->warned_auth) {

@@ -60,6 +60,7 @@ typedef struct {
     /* a worker's own: no server can be reached now */
 
     ngx_uint_t                    down;
+    ngx_msec_t                    since;
     ngx_uint_t                    probing;    /* one is tried */
     ngx_msec_t                    delay;
     ngx_event_t                   timer;

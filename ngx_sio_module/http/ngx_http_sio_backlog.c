@@ -23,11 +23,13 @@
 #define NGX_HTTP_SIO_BACKLOG_DELAY      50       /* ms, doubled up to */
 #define NGX_HTTP_SIO_BACKLOG_MAX_DELAY  1000
 #define NGX_HTTP_SIO_BACKLOG_ORPHANS    (16 * 1024 * 1024)
+#define NGX_HTTP_SIO_BACKLOG_EVENT      1024     /* of a batch, besides */
 
 
 static void ngx_http_sio_backlog_next(ngx_event_t *ev);
 static void ngx_http_sio_backlog_start(ngx_http_sio_backlog_t *b);
-static void ngx_http_sio_backlog_expire(ngx_http_sio_backlog_t *b);
+static void ngx_http_sio_backlog_expire(ngx_http_sio_backlog_t *b,
+    ngx_http_sio_handler_t *h);
 static void ngx_http_sio_backlog_encode(sio_out_t *o,
     ngx_http_sio_backlog_t *b, ngx_http_sio_call_vars_t *vars);
 static void ngx_http_sio_backlog_encode_item(sio_out_t *o,
@@ -145,6 +147,7 @@ ngx_http_sio_backlog_item(ngx_http_sio_handler_t *handler,
     item->type = type;
     item->handler = handler;
     item->size = size;
+    item->since = ngx_current_msec;
 
     item->name.p = (u_char *) (item + 1);
     item->name.n = name;
@@ -206,10 +209,7 @@ ngx_http_sio_backlog_run(ngx_http_sio_backlog_t *b)
 
         if (h->probing || !ngx_queue_empty(&h->waiting)) {
 
-            if (b->since == 0) {
-                b->since = ngx_current_msec;
-            }
-
+            ngx_http_sio_backlog_down(h);
             ngx_http_sio_backlog_wait(b, &h->waiting);
             return;
         }
@@ -257,6 +257,7 @@ ngx_http_sio_backlog_next(ngx_event_t *ev)
 static void
 ngx_http_sio_backlog_start(ngx_http_sio_backlog_t *b)
 {
+    size_t                        size;
     sio_out_t                     o;
     ngx_uint_t                    n;
     ngx_queue_t                  *q;
@@ -265,6 +266,7 @@ ngx_http_sio_backlog_start(ngx_http_sio_backlog_t *b)
     ngx_http_sio_call_request_t  *request;
 
     first = NULL;
+    size = 0;
 
     for (n = 0; n < b->conf->handler_batch && !ngx_queue_empty(&b->items);
          n++)
@@ -272,8 +274,13 @@ ngx_http_sio_backlog_start(ngx_http_sio_backlog_t *b)
         q = ngx_queue_head(&b->items);
         item = ngx_queue_data(q, ngx_http_sio_item_t, queue);
 
+        /* each has the rooms and the data, too */
+
+        size += item->size + NGX_HTTP_SIO_BACKLOG_EVENT;
+
         if (first && (item->type != NGX_HTTP_SIO_ITEM_EVENT
-                      || item->handler != first->handler))
+                      || item->handler != first->handler
+                      || size > b->conf->handler_queue))
         {
             break;
         }
@@ -361,38 +368,67 @@ ngx_http_sio_backlog_release(ngx_http_sio_loc_conf_t *conf)
 }
 
 
-/* the time of its first item is over */
-
-static void
-ngx_http_sio_backlog_expire(ngx_http_sio_backlog_t *b)
+ngx_uint_t
+ngx_http_sio_backlog_due(ngx_http_sio_backlog_t *b,
+    ngx_http_sio_item_t *item)
 {
-    ngx_queue_t  *q, first;
+    ngx_msec_t  since;
 
-    ngx_http_sio_backlog_lost(b);
+    since = item->since;
 
-    q = ngx_queue_head(&b->items);
-    ngx_queue_remove(q);
-
-    ngx_queue_init(&first);
-    ngx_queue_insert_tail(&first, q);
-    ngx_http_sio_backlog_drop_items(b, &first);
-
-    if (ngx_queue_empty(&b->items)) {
-        ngx_http_sio_backlog_free(b);
-        return;
+    if (!item->tried
+        && (ngx_msec_int_t) (item->handler->since - since) > 0)
+    {
+        since = item->handler->since;
     }
 
-    b->since = ngx_current_msec;
+    return ngx_current_msec - since >= b->conf->handler_retry;
+}
+
+
+/* one that waits for a server gives up what has waited for too long */
+
+static void
+ngx_http_sio_backlog_expire(ngx_http_sio_backlog_t *b,
+    ngx_http_sio_handler_t *h)
+{
+    ngx_queue_t          *q, first;
+    ngx_http_sio_item_t  *item;
+
+    while (!ngx_queue_empty(&b->items)) {
+        q = ngx_queue_head(&b->items);
+        item = ngx_queue_data(q, ngx_http_sio_item_t, queue);
+
+        if (item->handler == h && !ngx_http_sio_backlog_due(b, item)) {
+            ngx_http_sio_backlog_pause(b);
+            return;
+        }
+
+        if (item->handler != h) {
+            break;
+        }
+
+        ngx_http_sio_backlog_lost(b);
+
+        ngx_queue_remove(q);
+        ngx_queue_init(&first);
+        ngx_queue_insert_tail(&first, q);
+        ngx_http_sio_backlog_drop_items(b, &first);
+    }
+
+    /* nothing of it waits for this handler any more */
+
+    ngx_queue_remove(&b->link);
+    b->state = NGX_HTTP_SIO_BACKLOG_IDLE;
 
     ngx_http_sio_backlog_pause(b);
+    ngx_post_event(&b->next, &ngx_posted_events);
 }
 
 
 void
 ngx_http_sio_backlog_lost(ngx_http_sio_backlog_t *b)
 {
-    b->since = 0;
-
     ngx_sio_count(handler_lost);
     ngx_http_sio_backlog_log(NGX_LOG_ERR, b,
                              b->response ? &b->response->peer : NULL,
@@ -402,13 +438,33 @@ ngx_http_sio_backlog_lost(ngx_http_sio_backlog_t *b)
 }
 
 
+void
+ngx_http_sio_backlog_give_up(ngx_http_sio_backlog_t *b)
+{
+    ngx_queue_t  *q;
+
+    for (q = ngx_queue_head(&b->items);
+         q != ngx_queue_sentinel(&b->items);
+         q = ngx_queue_next(q))
+    {
+        ngx_sio_count(handler_lost);
+    }
+
+    ngx_http_sio_backlog_drop_items(b, &b->items);
+
+    if (b->state == NGX_HTTP_SIO_BACKLOG_WAITING) {
+        ngx_queue_remove(&b->link);
+        b->state = NGX_HTTP_SIO_BACKLOG_IDLE;
+    }
+}
+
+
 /* the socket leaves: what it was is kept for what is still to be told */
 
 void
 ngx_http_sio_backlog_detach(ngx_http_sio_backlog_t *b)
 {
     sio_out_t          o;
-    ngx_queue_t       *q;
     ngx_sio_socket_t  *sk;
 
     sk = b->socket;
@@ -453,14 +509,7 @@ ngx_http_sio_backlog_detach(ngx_http_sio_backlog_t *b)
                                  "%uz bytes wait for handlers, as much as is "
                                  "kept", ngx_http_sio_backlog_orphans);
 
-        for (q = ngx_queue_head(&b->items);
-             q != ngx_queue_sentinel(&b->items);
-             q = ngx_queue_next(q))
-        {
-            ngx_sio_count(handler_lost);
-        }
-
-        ngx_http_sio_backlog_drop_items(b, &b->items);
+        ngx_http_sio_backlog_give_up(b);
     }
 }
 
@@ -591,7 +640,7 @@ static void
 ngx_http_sio_backlog_encode_item(sio_out_t *o, ngx_http_sio_backlog_t *b,
     ngx_http_sio_item_t *item, ngx_http_sio_call_vars_t *vars)
 {
-    u_char              *data;
+    u_char              *data, *event;
     sio_span_t           type;
     ngx_sio_socket_t    *sk;
 
@@ -624,12 +673,17 @@ ngx_http_sio_backlog_encode_item(sio_out_t *o, ngx_http_sio_backlog_t *b,
 
     case NGX_HTTP_SIO_ITEM_EVENT:
         sio_out_str(o, ",\"event\":");
+        event = o->p;
 
         if (item->name.p[0] == '"') {
             sio_out_span(o, item->name);
 
         } else {
             ngx_sio_op_json_string(o, item->name);
+        }
+
+        if (vars) {
+            vars->event = (sio_span_t) { event, o->p - event };
         }
 
         sio_out_str(o, ",\"args\":");
@@ -690,8 +744,11 @@ ngx_http_sio_backlog_encode_item(sio_out_t *o, ngx_http_sio_backlog_t *b,
 
     if (vars) {
         vars->nsp = ngx_sio_span(&b->nsp);
-        vars->event = (item->type == NGX_HTTP_SIO_ITEM_EVENT) ? item->name
-                                                              : type;
+
+        if (item->type != NGX_HTTP_SIO_ITEM_EVENT) {
+            vars->event = type;
+        }
+
         if (b->has_id) {
             vars->id = (sio_span_t) { b->id, NGX_SIO_ID_LEN };
         }
@@ -769,6 +826,7 @@ ngx_http_sio_backlog_down(ngx_http_sio_handler_t *h)
 {
     if (!h->down) {
         h->down = 1;
+        h->since = ngx_current_msec;
         h->delay = NGX_HTTP_SIO_BACKLOG_DELAY;
     }
 
@@ -834,11 +892,7 @@ ngx_http_sio_backlog_timer(ngx_event_t *ev)
         next = ngx_queue_next(q);
         b = ngx_queue_data(q, ngx_http_sio_backlog_t, link);
 
-        if (b->since
-            && ngx_current_msec - b->since >= b->conf->handler_retry)
-        {
-            ngx_http_sio_backlog_expire(b);
-        }
+        ngx_http_sio_backlog_expire(b, h);
     }
 
     if (ngx_queue_empty(&h->waiting)) {

@@ -34,6 +34,8 @@ typedef struct {
     uint64_t                       ack;         /* of the client; MISSING: how
                                                    many */
     size_t                         size;        /* what it costs */
+    ngx_msec_t                     since;       /* when it came, or first found
+                                                   no server, if tried */
     sio_span_t                     name;        /* EVENT: a JSON token; ACK,
                                                    MISSING: the token's text;
                                                    DISCONNECT: the reason */
@@ -42,6 +44,7 @@ typedef struct {
     unsigned                       type:3;
     unsigned                       has_ack:1;
     unsigned                       acked:1;
+    unsigned                       tried:1;
 } ngx_http_sio_item_t;
 
 
@@ -72,10 +75,8 @@ typedef struct {
     ngx_pool_t                    *pool;        /* of a response that came
                                                    from another worker */
     ngx_sio_origin_t               origin;      /* ELSEWHERE: who has the call;
-                                                   CALLING: where the session
-                                                   is now, 0: here */
-    ngx_msec_t                     since;       /* the first item could not be
-                                                   sent, 0: it can */
+                                                   moved: who has the socket,
+                                                   0: nobody knows */
 
     ngx_http_sio_call_response_t  *response;    /* APPLYING */
     ngx_array_t                    ops;         /* ngx_sio_op_json_t */
@@ -92,6 +93,7 @@ typedef struct {
     unsigned                       state:3;
     unsigned                       has_id:1;
     unsigned                       paused:1;
+    unsigned                       moved:1;     /* its session has, meanwhile */
     unsigned                       probe:1;     /* the handler's */
     unsigned                       connected:1; /* rules are still to run */
 } ngx_http_sio_backlog_t;
@@ -156,8 +158,15 @@ void ngx_http_sio_backlog_wait(ngx_http_sio_backlog_t *b,
 /* A place is free for those that wait for one; may as run. */
 void ngx_http_sio_backlog_release(ngx_http_sio_loc_conf_t *conf);
 
+/* Tells if the time of an item that finds no server is over. */
+ngx_uint_t ngx_http_sio_backlog_due(ngx_http_sio_backlog_t *b,
+    ngx_http_sio_item_t *item);
+
 /* The first item will not be told: logs and counts it. */
 void ngx_http_sio_backlog_lost(ngx_http_sio_backlog_t *b);
+
+/* Drops what waits, as lost (counted). */
+void ngx_http_sio_backlog_give_up(ngx_http_sio_backlog_t *b);
 
 /*
  * The socket leaves: what it was is kept for what is still to be told.

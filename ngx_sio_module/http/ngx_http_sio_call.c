@@ -102,6 +102,7 @@ static ngx_int_t ngx_http_sio_call_headers(ngx_http_sio_call_t *call);
 static ngx_table_elt_t *ngx_http_sio_call_header(ngx_http_request_t *r,
     ngx_table_elt_t *header, ngx_str_t *value);
 static ngx_int_t ngx_http_sio_call_subrequest(ngx_http_sio_call_t *call);
+static ngx_int_t ngx_http_sio_call_begin_phase(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sio_call_phase(ngx_http_request_t *r);
 static void ngx_http_sio_call_wake(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sio_call_finished(ngx_http_request_t *r, void *data,
@@ -174,6 +175,13 @@ ngx_http_sio_call_install(ngx_conf_t *cf)
     }
 
     *h = ngx_http_sio_call_phase;
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_SERVER_REWRITE_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_sio_call_begin_phase;
 
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_sio_call_header_filter;
@@ -334,6 +342,11 @@ ngx_http_sio_call_start(ngx_http_sio_call_t *call)
     call->connection.data = r;
 
     ngx_http_set_ctx(r, call, ngx_http_sio_module);
+
+    /* a server's post_action is not for it */
+
+    r->post_action = 1;
+    r->uri_changes = 0;
 
     r->blocked = 1;
     r->write_event_handler = ngx_http_sio_call_wake;
@@ -726,9 +739,6 @@ ngx_http_sio_call_subrequest(ngx_http_sio_call_t *call)
     sr->method_name = ngx_http_sio_call_post;
     sr->header_in = r->header_in;
 
-    /* client_max_body_size is not for this body: see the phase handler */
-
-    sr->headers_in.content_length_n = -1;
 
     call->sub = sr;
 
@@ -892,7 +902,25 @@ ngx_http_sio_call_fail(ngx_http_sio_call_t *call,
 }
 
 
-/* the location is found: from here on the length is known */
+/*
+ * client_max_body_size is not for this body.  nginx looks at it when it finds
+ * a location: until then the length is not known.
+ */
+
+static ngx_int_t
+ngx_http_sio_call_begin_phase(ngx_http_request_t *r)
+{
+    ngx_http_sio_call_t  *call;
+
+    call = ngx_http_sio_call_of(r);
+
+    if (call && r == call->sub) {
+        r->headers_in.content_length_n = -1;
+    }
+
+    return NGX_DECLINED;
+}
+
 
 static ngx_int_t
 ngx_http_sio_call_phase(ngx_http_request_t *r)
@@ -1155,7 +1183,9 @@ ngx_http_sio_call_unsent(ngx_http_request_t *sr)
     ngx_uint_t                  i;
     ngx_http_upstream_state_t  *state;
 
-    if (sr->upstream_states == NULL || sr->upstream_states->nelts == 0) {
+    /* without a state no address was found */
+
+    if (sr->upstream_states == NULL) {
         return 0;
     }
 

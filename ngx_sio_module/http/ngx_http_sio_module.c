@@ -864,6 +864,7 @@ ngx_http_sio_wire(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *conf)
 
     smcf->used = 1;
     smcf->handlers |= (conf->handlers != NULL);
+    conf->core.bound_auth = conf->core.keep_auth || conf->handlers != NULL;
 
     conf->call_ctx = ngx_http_sio_call_ctx(cf);
     if (conf->call_ctx == NULL) {

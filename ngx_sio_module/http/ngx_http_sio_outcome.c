@@ -105,8 +105,12 @@ ngx_http_sio_outcome_done(ngx_http_sio_call_t *call)
         ngx_http_sio_backlog_up(h);
     }
 
-    if (b->origin) {
-        ngx_http_sio_transfer_forward(b);
+    if (b->moved) {
+
+        if (b->origin) {
+            ngx_http_sio_transfer_forward(b);
+        }
+
         ngx_http_sio_backlog_free(b);
 
     } else {
@@ -143,8 +147,6 @@ ngx_http_sio_outcome(ngx_http_sio_backlog_t *b)
         ngx_http_sio_outcome_finish(b);
         return;
     }
-
-    b->since = 0;
 
     if (item->type == NGX_HTTP_SIO_ITEM_CONNECT) {
 
@@ -186,19 +188,20 @@ ngx_http_sio_outcome_retry(ngx_http_sio_backlog_t *b)
     ngx_http_sio_item_t     *item;
     ngx_http_sio_handler_t  *h;
 
-    if (b->since == 0) {
-        b->since = ngx_current_msec;
+    item = ngx_queue_data(ngx_queue_head(&b->flying), ngx_http_sio_item_t,
+                          queue);
+    h = item->handler;
+
+    if (!item->tried) {
+        item->tried = 1;
+        item->since = ngx_current_msec;
     }
 
-    if (ngx_current_msec - b->since >= b->conf->handler_retry) {
+    if (ngx_http_sio_backlog_due(b, item)) {
         return NGX_DECLINED;
     }
 
     ngx_sio_count(handler_retries);
-
-    item = ngx_queue_data(ngx_queue_head(&b->flying), ngx_http_sio_item_t,
-                          queue);
-    h = item->handler;
 
     while (!ngx_queue_empty(&b->flying)) {
         q = ngx_queue_last(&b->flying);
@@ -466,6 +469,13 @@ ngx_http_sio_outcome_refuse(ngx_http_sio_backlog_t *b)
 
     json = ngx_http_sio_outcome_reason(b);
     sk = b->socket;
+
+    /* one that moved had been admitted where this began */
+
+    if (sk && !sk->held) {
+        ngx_http_sio_outcome_finish(b);
+        return;
+    }
 
     if (sk) {
         sk->backlog = NULL;
@@ -744,6 +754,11 @@ ngx_http_sio_outcome_asked(ngx_sio_ask_t *ask)
 void
 ngx_http_sio_outcome_finish(ngx_http_sio_backlog_t *b)
 {
+    ngx_uint_t  failed;
+
+    failed = (b->response && b->response->result
+                             != NGX_HTTP_SIO_CALL_ANSWERED);
+
     ngx_http_sio_backlog_drop_items(b, &b->flying);
 
     if (b->call) {
@@ -761,6 +776,12 @@ ngx_http_sio_outcome_finish(ngx_http_sio_backlog_t *b)
     b->at = 0;
     b->connected = 0;
     b->state = NGX_HTTP_SIO_BACKLOG_IDLE;
+
+    /* nobody waits long for a worker that exits, nor does it */
+
+    if (failed && b->socket == NULL && ngx_exiting) {
+        ngx_http_sio_backlog_give_up(b);
+    }
 
     ngx_http_sio_backlog_pause(b);
 

@@ -20,6 +20,7 @@ typedef struct {
     ngx_uint_t                value;
 
     unsigned                  reading:1;    /* nginx reads the body */
+    unsigned                  later:1;      /* there will be an answer */
     unsigned                  answered:1;
 } ngx_http_sio_relayed_t;
 
@@ -212,7 +213,11 @@ ngx_http_sio_relay_answer(void *data, ngx_sio_answer_e answer,
         ngx_del_timer(&ctx->timer);
     }
 
+    /* the owner lives; the timer keeps a worker that exits */
+
     if (answer == NGX_SIO_ANSWER_LATER) {
+        ctx->later = 1;
+        ngx_add_timer(&ctx->timer, NGX_HTTP_SIO_RELAY_SLACK);
         return;
     }
 
@@ -279,7 +284,7 @@ ngx_http_sio_relay_timeout(ngx_event_t *ev)
 
     /* nginx has its own limits for a body */
 
-    if (ctx->reading) {
+    if (ctx->reading || ctx->later) {
         ngx_add_timer(ev, NGX_HTTP_SIO_RELAY_SLACK);
         return;
     }

@@ -67,7 +67,6 @@ ngx_http_sio_transfer_export(ngx_sio_socket_t *sk, sio_out_t *o)
     sio_out_byte(o, 1);
     sio_out_u64(o, ngx_queue_empty(&b->flying) ? 0 : ngx_sio_bus_self());
     sio_out_byte(o, b->connected);
-    sio_out_u64(o, b->since ? ngx_current_msec - b->since + 1 : 0);
 
     ngx_http_sio_transfer_export_items(o, &b->flying);
     ngx_http_sio_transfer_export_items(o, &b->items);
@@ -113,7 +112,6 @@ ngx_int_t
 ngx_http_sio_transfer_import(ngx_sio_socket_t *sk, sio_in_t *in)
 {
     uint8_t                  connected;
-    uint64_t                 waited;
     ngx_sio_origin_t         origin;
     ngx_http_sio_backlog_t  *b;
 
@@ -123,7 +121,6 @@ ngx_http_sio_transfer_import(ngx_sio_socket_t *sk, sio_in_t *in)
 
     origin = sio_in_u64(in);
     connected = sio_in_u8(in);
-    waited = sio_in_u64(in);
 
     b = in->bad ? NULL : ngx_http_sio_backlog_get(sk);
 
@@ -135,10 +132,6 @@ ngx_http_sio_transfer_import(ngx_sio_socket_t *sk, sio_in_t *in)
     }
 
     b->connected = connected;
-
-    if (waited) {
-        b->since = ngx_current_msec - waited + 1;
-    }
 
     if (origin && !ngx_queue_empty(&b->flying)) {
         b->state = NGX_HTTP_SIO_BACKLOG_ELSEWHERE;
@@ -253,6 +246,7 @@ ngx_http_sio_transfer_drop(ngx_sio_socket_t *sk)
         return;
     }
 
+    b->moved = 1;
     b->origin = ngx_sio_handover_where(sid);
 
     if (b->state == NGX_HTTP_SIO_BACKLOG_CALLING) {
@@ -261,7 +255,7 @@ ngx_http_sio_transfer_drop(ngx_sio_socket_t *sk)
         return;
     }
 
-    if (b->state == NGX_HTTP_SIO_BACKLOG_APPLYING) {
+    if (b->state == NGX_HTTP_SIO_BACKLOG_APPLYING && b->origin) {
         ngx_http_sio_transfer_forward(b);
     }
 
