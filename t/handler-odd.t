@@ -49,7 +49,7 @@ subtest 'clients that leave more than is kept' => sub {
     $t->wait_for(sub { $t->log =~ /events of a client that has left are lost/ },
                  'some of it is dropped');
     $t->wait_for(sub { $t->status->{handler_queued} == 0 },
-                 'and the rest in its time');
+                 'and the rest in its time', 20);
     is(join(' ', $t->worker_pids), $pid, 'the worker lives');
     is($t->status->{handler_lost}, 240, 'each is counted');
 
@@ -159,6 +159,7 @@ subtest 'what a client claims has its bound' => sub {
     is(scalar $backend->rest, undef, 'alone');
 
     $ws->close;
+    $backend->take(1);
     SioBackend::ends($t, $before, $backend);
 };
 
