@@ -223,13 +223,13 @@ subtest 'sio_handler_batch' => sub {
 };
 
 
-# Sends frames and answers pings until that is done, or the time is over; the
-# number of bytes that are left.
+# Sends frames and answers pings until all are sent and that is done, or the
+# time is over; the number of bytes that are left.
 sub pump {
     my ($ws, $frames, $seconds, $done) = @_;
     my $until = SioRaw::now() + $seconds;
 
-    while (SioRaw::now() < $until && !$done->()) {
+    while (SioRaw::now() < $until && (@$frames || !$done->())) {
         if (@$frames) {
             my $n = $ws->write($frames->[0], 0.05);
             substr($frames->[0], 0, $n) = '';
