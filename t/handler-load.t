@@ -11,13 +11,13 @@ use SioTest;
 my $slow = $ENV{NGX_SIO_ASAN};
 my $full = $ENV{NGX_SIO_FULL};
 
-# clients, writes of each, events in a write
+# clients, events in a write, writes of each to warm up and writes that count
 
 my %size = (
-    'one session'   => $full ? [1, 31_250, 32]
-                     : $slow ? [1, 200, 32] : [1, 3125, 32],
-    'many sessions' => $full ? [10_000, 25, 4]
-                     : $slow ? [200, 3, 4] : [1000, 5, 4],
+    'one session'   => $full ? [1, 32, 1000, 31_250]
+                     : $slow ? [1, 32, 20, 200] : [1, 32, 300, 3125],
+    'many sessions' => $full ? [10_000, 4, 5, 25]
+                     : $slow ? [200, 4, 1, 3] : [1000, 4, 20, 5],
 );
 
 my $percent = 5;        # what the memory may grow by
@@ -72,12 +72,13 @@ done_testing;
 
 
 sub put_to_test {
-    my ($name, $clients, $count, $inflight) = @_;
+    my ($name, $clients, $inflight, $warm, $count) = @_;
 
     my $limit = $full ? 900 : 100;
     my $load = $app->load('--pid', join(',', $t->worker_pids),
                           '--clients', $clients, '--count', $count,
-                          '--inflight', $inflight, '--own', '--memory',
+                          '--inflight', $inflight, '--warm', $warm,
+                          '--own', '--memory',
                           '--timeout', $limit * SioTest::slow(),
                           'ack', $t->url . '/socket.io/');
     my ($exit, @lines) = SioTest::finish_command($load, $limit + 10);
@@ -85,13 +86,10 @@ sub put_to_test {
     is($exit, 0, 'the clients get each answer once and in order');
     note(join "\n", @lines);
 
-    # A tenth more goes before, to warm up.
-
     my ($units) = "@lines" =~ /\bunits=(\d+)/;
-    my $warm = $clients * $inflight * (1 + int($count / 10));
 
-    is($units, $clients * $count * $inflight, 'as many as were to be');
-    $events += ($units // 0) + $warm;
+    is($units, $clients * $inflight * $count, 'as many as were to be');
+    $events += $clients * $inflight * ($warm + $count);
     $app->judges($events, $name);
 
     $t->wait_for(sub {

@@ -129,7 +129,7 @@ static load_scenario_t  load_scenarios[] = {
 static load_scenario_t     *load_scenario;
 static unsigned             load_clients, load_count, load_inflight = 1;
 static unsigned             load_timeout = 60, load_reopen;
-static unsigned             load_turns;
+static unsigned             load_turns, load_warm;
 static int                  load_polling, load_own, load_memory;
 static long                 load_pids[LOAD_PIDS];
 static unsigned             load_npids;
@@ -1206,7 +1206,7 @@ load_run_echo(void)
 {
     load_open_all(0, load_clients, 0);
 
-    load_echo(1 + load_count / 10);
+    load_echo(load_warm ? load_warm : 1 + load_count / 10);
     load_measure(load_echo, load_clients * load_inflight);
 }
 
@@ -1465,6 +1465,7 @@ load_usage(void)
           "  --own          ack, stream: the event's own argument is the\n"
           "                 answer, not \"ok\"\n"
           "  --memory       ack: memory of each process, too\n"
+          "  --warm N       echo, ack: writes before those that count\n"
           "  --turns N      measures in N parts, each awaits a line\n"
           "  --reopen N     idle: how many times all come again\n"
           "  --timeout S    fails after so many seconds (60)\n"
@@ -1538,6 +1539,7 @@ load_parse_args(int argc, char **argv)
         { "clients", required_argument, NULL, 'c' },
         { "count", required_argument, NULL, 'n' },
         { "inflight", required_argument, NULL, 'i' },
+        { "warm", required_argument, NULL, 'w' },
         { "turns", required_argument, NULL, 'u' },
         { "polling", no_argument, &load_polling, 1 },
         { "own", no_argument, &load_own, 1 },
@@ -1553,6 +1555,7 @@ load_parse_args(int argc, char **argv)
         case 'c': load_clients = (unsigned) atoi(optarg); break;
         case 'n': load_count = (unsigned) atoi(optarg); break;
         case 'i': load_inflight = (unsigned) atoi(optarg); break;
+        case 'w': load_warm = (unsigned) atoi(optarg); break;
         case 'u': load_turns = (unsigned) atoi(optarg); break;
         case 'r': load_reopen = (unsigned) atoi(optarg); break;
         case 't': load_timeout = (unsigned) atoi(optarg); break;
