@@ -45,6 +45,7 @@ struct ngx_sio_ask_s {
 };
 
 
+/* Prepares questions in a worker; drops those that are open as it ends. */
 void ngx_sio_ask_init(void);
 void ngx_sio_ask_done(void);
 

@@ -89,9 +89,7 @@ typedef struct {
     ngx_array_t                   namespaces; /* ngx_sio_nsp_conf_t as
                                                  written */
 
-    ngx_http_conf_ctx_t          *call_ctx;   /* for calls of handlers, */
-    void                         *call_kits;  /* and what is kept from one */
-    ngx_uint_t                    call_nkits; /* to the next */
+    ngx_http_conf_ctx_t          *call_ctx;   /* for calls of handlers */
     ngx_queue_t                   calls;      /* in the order of their ends, */
     ngx_event_t                   calls_timer;   /* and that of the first */
     ngx_array_t                  *handlers;   /* ngx_http_sio_handler_t * */

@@ -138,10 +138,13 @@ ngx_http_sio_item_t *ngx_http_sio_backlog_item(
 /*
  * Appends an item, which is passed on.
  *
- * may      call the handler; pause the session; free b, not the socket
+ * may      pause the session
  */
 void ngx_http_sio_backlog_push(ngx_http_sio_backlog_t *b,
     ngx_http_sio_item_t *item);
+
+/* Has an idle backlog go on in an event of its own. */
+void ngx_http_sio_backlog_post(ngx_http_sio_backlog_t *b);
 
 /*
  * Has an idle backlog go on with its next item; without one it is freed, and

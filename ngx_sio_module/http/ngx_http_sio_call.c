@@ -20,26 +20,8 @@
 #define NGX_HTTP_SIO_CALL_REQUEST_POOL  12288    /* of all its requests */
 #define NGX_HTTP_SIO_CALL_BODY   512     /* a response's, to begin with */
 #define NGX_HTTP_SIO_CALL_SPARE  256     /* pools kept from call to call */
-#define NGX_HTTP_SIO_CALL_KITS   128     /* main requests, of a location */
 #define NGX_HTTP_SIO_CALL_HEAP   (4 * 1024 * 1024)
 #define NGX_HTTP_SIO_CALL_AGAIN  10      /* ms */
-
-
-/*
- * A main request that is used again: its pool, which holds nothing else, and
- * what it was like when nginx had made it.  There is none if all of it does
- * not lie in one block.
- */
-
-typedef struct ngx_http_sio_call_kit_s  ngx_http_sio_call_kit_t;
-
-struct ngx_http_sio_call_kit_s {
-    ngx_http_sio_call_kit_t       *next;
-    ngx_http_request_t            *request;
-    u_char                        *last;      /* of the pool */
-    size_t                         size;
-    u_char                         image[1];
-};
 
 
 struct ngx_http_sio_call_s {
@@ -49,7 +31,6 @@ struct ngx_http_sio_call_s {
     ngx_pool_t                    *pool;      /* in which all this lies */
     ngx_http_request_t            *main;
     ngx_http_request_t            *sub;
-    ngx_http_sio_call_kit_t       *kit;       /* of main, or NULL */
 
     u_char                        *body;      /* of the response */
     size_t                         len;
@@ -61,9 +42,6 @@ struct ngx_http_sio_call_s {
     unsigned                       failed:1;  /* result says why */
     unsigned                       ended:1;   /* so has the subrequest */
     unsigned                       forced:1;  /* nothing is waited for */
-    unsigned                       starting:1;
-    unsigned                       telling:1; /* request.done */
-    unsigned                       unused:1;  /* to be freed behind that */
 
     ngx_event_t                    done;      /* posted, or a timer */
     ngx_queue_t                    queue;     /* of the location's calls */
@@ -95,9 +73,6 @@ static ngx_int_t ngx_http_sio_call_fail(ngx_http_sio_call_t *call,
     ngx_http_sio_call_result_e result);
 
 static void ngx_http_sio_call_connect(ngx_http_sio_call_t *call);
-static ngx_http_request_t *ngx_http_sio_call_main(ngx_http_sio_call_t *call);
-static ngx_http_sio_call_kit_t *ngx_http_sio_call_kit(ngx_http_request_t *r);
-static ngx_int_t ngx_http_sio_call_keep(ngx_http_sio_call_t *call);
 static ngx_int_t ngx_http_sio_call_headers(ngx_http_sio_call_t *call);
 static ngx_table_elt_t *ngx_http_sio_call_header(ngx_http_request_t *r,
     ngx_table_elt_t *header, ngx_str_t *value);
@@ -112,7 +87,6 @@ static void ngx_http_sio_call_set_timer(ngx_http_sio_call_t *call);
 static void ngx_http_sio_call_del_timer(ngx_http_sio_call_t *call);
 static void ngx_http_sio_call_timeout(ngx_event_t *ev);
 static void ngx_http_sio_call_done(ngx_event_t *ev);
-static void ngx_http_sio_call_complete(ngx_http_sio_call_t *call);
 static void ngx_http_sio_call_judge(ngx_http_sio_call_t *call);
 static ngx_uint_t ngx_http_sio_call_unsent(ngx_http_request_t *sr);
 static void ngx_http_sio_call_peer(ngx_http_sio_call_t *call);
@@ -329,7 +303,7 @@ ngx_http_sio_call_start(ngx_http_sio_call_t *call)
 
     ngx_http_sio_call_connect(call);
 
-    r = ngx_http_sio_call_main(call);
+    r = ngx_http_create_request(&call->connection);
 
     if (r == NULL) {
         ngx_sio_count(memory_errors);
@@ -373,166 +347,7 @@ ngx_http_sio_call_start(ngx_http_sio_call_t *call)
 
     ngx_http_sio_call_set_timer(call);
 
-    call->starting = 1;
     ngx_http_run_posted_requests(&call->connection);
-    call->starting = 0;
-}
-
-
-/* a new main request, or one that was kept, as if it were new */
-
-static ngx_http_request_t *
-ngx_http_sio_call_main(ngx_http_sio_call_t *call)
-{
-    ngx_time_t                *tp;
-    ngx_connection_t          *c;
-    ngx_http_request_t        *r;
-    ngx_http_sio_call_kit_t   *kit;
-    ngx_http_sio_loc_conf_t   *conf;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    c = &call->connection;
-    conf = call->request.conf;
-    kit = conf->call_kits;
-
-    if (kit == NULL) {
-        r = ngx_http_create_request(c);
-
-        if (r) {
-            call->kit = ngx_http_sio_call_kit(r);
-        }
-
-        return r;
-    }
-
-    conf->call_kits = kit->next;
-    conf->call_nkits--;
-
-    call->kit = kit;
-    r = kit->request;
-
-    ngx_memcpy(kit->last - kit->size, kit->image, kit->size);
-
-    r->connection = c;
-    r->http_connection = &call->http;
-    r->pool->log = c->log;
-
-    tp = ngx_timeofday();
-    r->start_sec = tp->sec;
-    r->start_msec = tp->msec;
-
-    c->requests++;
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    ngx_set_connection_log(c, clcf->error_log);
-
-    call->log_ctx.request = r;
-    call->log_ctx.current_request = r;
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_reading, 1);
-    (void) ngx_atomic_fetch_add(ngx_stat_requests, 1);
-#endif
-
-    return r;
-}
-
-
-static ngx_http_sio_call_kit_t *
-ngx_http_sio_call_kit(ngx_http_request_t *r)
-{
-    size_t                    size;
-    ngx_pool_t               *pool;
-    ngx_http_sio_call_kit_t  *kit;
-
-    pool = r->pool;
-
-    if (pool->d.next || pool->large || pool->cleanup || pool->chain) {
-        return NULL;
-    }
-
-    size = pool->d.last - (u_char *) pool - sizeof(ngx_pool_t);
-
-    kit = ngx_alloc(sizeof(ngx_http_sio_call_kit_t) + size, pool->log);
-
-    if (kit) {
-        kit->request = r;
-        kit->last = pool->d.last;
-        kit->size = size;
-        ngx_memcpy(kit->image, pool->d.last - size, size);
-    }
-
-    return kit;
-}
-
-
-/* NGX_DECLINED: the request is to be freed */
-
-static ngx_int_t
-ngx_http_sio_call_keep(ngx_http_sio_call_t *call)
-{
-    ngx_pool_t               *pool;
-    ngx_pool_large_t         *large;
-    ngx_pool_cleanup_t       *pc;
-    ngx_http_cleanup_t       *cln;
-    ngx_http_request_t       *r;
-    ngx_http_sio_loc_conf_t  *conf;
-
-    r = call->main;
-    pool = r->pool;
-    conf = call->request.conf;
-
-    if (call->kit == NULL || call->failed || call->forced || pool->d.next
-        || conf->call_nkits >= NGX_HTTP_SIO_CALL_KITS)
-    {
-        return NGX_DECLINED;
-    }
-
-    cln = r->cleanup;
-    r->cleanup = NULL;
-
-    for ( /* void */ ; cln; cln = cln->next) {
-        if (cln->handler) {
-            cln->handler(cln->data);
-        }
-    }
-
-#if (NGX_STAT_STUB)
-    if (r->stat_writing) {
-        (void) ngx_atomic_fetch_add(ngx_stat_writing, -1);
-    }
-#endif
-
-    call->log_ctx.request = NULL;
-    call->connection.destroyed = 1;
-
-    /* as ngx_destroy_pool does, but for the first block */
-
-    for (pc = pool->cleanup; pc; pc = pc->next) {
-        if (pc->handler) {
-            pc->handler(pc->data);
-        }
-    }
-
-    for (large = pool->large; large; large = large->next) {
-        if (large->alloc) {
-            ngx_free(large->alloc);
-        }
-    }
-
-    pool->d.last = call->kit->last;
-    pool->d.failed = 0;
-    pool->current = pool;
-    pool->chain = NULL;
-    pool->large = NULL;
-    pool->cleanup = NULL;
-    pool->log = ngx_cycle->log;
-
-    call->kit->next = conf->call_kits;
-    conf->call_kits = call->kit;
-    conf->call_nkits++;
-
-    return NGX_OK;
 }
 
 
@@ -966,24 +781,7 @@ ngx_http_sio_call_wake(ngx_http_request_t *r)
     }
 
     call->ended = 1;
-
-    if (call->starting || r->blocked > 1 || r->count > 1) {
-        ngx_post_event(&call->done, &ngx_posted_events);
-        return;
-    }
-
-    /*
-     * All of the request is done, and still in the processor's caches.  nginx
-     * will look at the connection once more, so that this stays for now.
-     */
-
-    call->telling = 1;
-    ngx_http_sio_call_complete(call);
-    call->telling = 0;
-
-    if (call->unused) {
-        ngx_post_event(&call->done, &ngx_posted_events);
-    }
+    ngx_post_event(&call->done, &ngx_posted_events);
 }
 
 
@@ -1099,11 +897,6 @@ ngx_http_sio_call_done(ngx_event_t *ev)
     call = ev->data;
     r = call->main;
 
-    if (call->unused) {
-        ngx_http_sio_call_destroy(call);
-        return;
-    }
-
     if (r && (r->blocked > 1
               || (!call->failed && !call->forced && r->count > 1)))
     {
@@ -1111,13 +904,6 @@ ngx_http_sio_call_done(ngx_event_t *ev)
         return;
     }
 
-    ngx_http_sio_call_complete(call);
-}
-
-
-static void
-ngx_http_sio_call_complete(ngx_http_sio_call_t *call)
-{
     ngx_http_sio_call_judge(call);
     ngx_http_sio_call_free(call);
 
@@ -1256,19 +1042,12 @@ ngx_http_sio_call_free(ngx_http_sio_call_t *call)
     call->sub = NULL;
     call->ended = 1;
 
-    if (ngx_http_sio_call_keep(call) != NGX_OK) {
+    /* the subrequest was logged if it is to be */
 
-        /* the subrequest was logged if it is to be */
+    r->logged = 1;
+    call->connection.timedout = 0;
 
-        r->logged = 1;
-        call->connection.timedout = 0;
-
-        ngx_http_free_request(r, 0);
-
-        if (call->kit) {
-            ngx_free(call->kit);
-        }
-    }
+    ngx_http_free_request(r, 0);
 
     call->main = NULL;
 }
@@ -1291,11 +1070,6 @@ void
 ngx_http_sio_call_destroy(ngx_http_sio_call_t *call)
 {
     ngx_pool_t  *pool;
-
-    if (call->telling) {
-        call->unused = 1;
-        return;
-    }
 
     pool = call->pool;
 

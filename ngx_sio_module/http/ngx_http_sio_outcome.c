@@ -788,7 +788,13 @@ ngx_http_sio_outcome_finish(ngx_http_sio_backlog_t *b)
     /* those that wait for a place come first */
 
     ngx_http_sio_backlog_release(b->conf);
-    ngx_http_sio_backlog_run(b);
+
+    if (ngx_queue_empty(&b->items)) {
+        ngx_http_sio_backlog_run(b);
+
+    } else {
+        ngx_http_sio_backlog_post(b);
+    }
 }
 
 
