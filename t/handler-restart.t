@@ -25,8 +25,7 @@ goes_on($_, 0) for @ways;
 my $until = time + $away;
 
 $_->{app}->stop for @ways;
-sleep 1;
-$_->{before} = $_->{t}->status for @ways;
+$_->{before} = rests($_) for @ways;
 sleep $until - time if $until > time;
 
 for my $w (@ways) {
@@ -119,6 +118,22 @@ sub way {
 
 
 # All have come, and for some time their events have been answered.
+
+# As it is when no more events come; the status of then.
+
+sub rests {
+    my ($w) = @_;
+    my ($status, $events, $since);
+
+    $w->{t}->wait_for(sub {
+        $status = $w->{t}->status;
+        ($events, $since) = ($status->{events}, time)
+            if $status->{events} != ($events // -1);
+        return time - $since > 0.5;
+    }, "$w->{name}: nothing is read any more");
+    return $status;
+}
+
 
 sub goes_on {
     my ($w, $from) = @_;

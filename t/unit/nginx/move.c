@@ -19,7 +19,7 @@
 #define MAX_LIVES     16
 #define MAX_SESSIONS  3
 #define MAX_GOT       256
-#define MAX_TODO      512
+#define MAX_STEPS      512
 #define MAX_FAULTS    5
 
 #define LIMIT         (1024 * 1024)
@@ -120,7 +120,7 @@ typedef struct {
     worker_t          *from;
     worker_t          *to;
     void              *data;
-} todo_t;
+} step_t;
 
 
 static struct {
@@ -135,8 +135,8 @@ static struct {
 
     ngx_uint_t         copies[MAX_SESSIONS];
 
-    todo_t             todo[MAX_TODO];
-    ngx_uint_t         ntodo;
+    step_t             steps[MAX_STEPS];
+    ngx_uint_t         nsteps;
 
     sio_out_t         *out;           /* of the frame that is being written */
     ngx_sio_msg_t     *frame;
@@ -1430,14 +1430,14 @@ check(ngx_uint_t sessions)
 static void
 add(what_e what, worker_t *from, worker_t *to, void *data)
 {
-    todo_t  *todo;
+    step_t  *step;
 
-    if (world.ntodo < MAX_TODO) {
-        todo = &world.todo[world.ntodo++];
-        todo->what = what;
-        todo->from = from;
-        todo->to = to;
-        todo->data = data;
+    if (world.nsteps < MAX_STEPS) {
+        step = &world.steps[world.nsteps++];
+        step->what = what;
+        step->from = from;
+        step->to = to;
+        step->data = data;
     }
 }
 
@@ -1636,26 +1636,26 @@ leftovers(void)
 
 
 static void
-run(todo_t *todo)
+run(step_t *step)
 {
     taking_t   *t;
     session_t  *s;
 
-    switch (todo->what) {
+    switch (step->what) {
 
     case DO_READ:
-        read_frame(todo->from, todo->to);
+        read_frame(step->from, step->to);
         return;
 
     case DO_OP:
-        publish(todo->to);
+        publish(step->to);
         return;
 
     case DO_OFFER:
-        s = todo->data;
+        s = step->data;
         s->sweep = one_in(4);
 
-        t = offer(todo->from, s, taker(todo->from));
+        t = offer(step->from, s, taker(step->from));
 
         if (one_in(2)) {
             take(t);
@@ -1664,23 +1664,23 @@ run(todo_t *todo)
         return;
 
     case DO_TAKE:
-        take(todo->data);
+        take(step->data);
         return;
 
     case DO_ABANDON:
-        t = todo->data;
+        t = step->data;
 
-        show(NAME " abandons session %u", name_of(todo->to->origin),
+        show(NAME " abandons session %u", name_of(step->to->origin),
              (unsigned) t->session);
 
-        push(todo->to, find_worker(t->take.owner), ABANDON, t->take.id, NULL);
+        push(step->to, find_worker(t->take.owner), ABANDON, t->take.id, NULL);
         ngx_sio_move_forget_take(&t->take);
         unmake(t);
         return;
 
     case DO_FAIL:
         if (one_in(2)) {
-            ngx_sio_move_fail_take(todo->data);
+            ngx_sio_move_fail_take(step->data);
 
         } else {
             alloc_fails = 1 + random_below(4);
@@ -1689,8 +1689,8 @@ run(todo_t *todo)
         return;
 
     case DO_DRAIN:
-        ((offer_t *) todo->data)->drain = 0;
-        drain(todo->to, todo->data);
+        ((offer_t *) step->data)->drain = 0;
+        drain(step->to, step->data);
         return;
 
     case DO_LIFE:
@@ -1702,12 +1702,12 @@ run(todo_t *todo)
         return;
 
     case DO_CLOSE:
-        s = todo->data;
+        s = step->data;
         s->closing = 1;
         return;
 
     case DO_FINISH:
-        finish(todo->to, todo->data);
+        finish(step->to, step->data);
         return;
 
     }
@@ -1717,7 +1717,7 @@ run(todo_t *todo)
 static ngx_uint_t
 schedule(uint64_t seed, mood_e mood)
 {
-    todo_t      *todo;
+    step_t      *step;
     worker_t    *from, *to;
     ngx_uint_t   i, j, ops, moves, lives, times, sessions;
 
@@ -1745,7 +1745,7 @@ schedule(uint64_t seed, mood_e mood)
     times = random_below(3);
 
     while (world.fault[0] == '\0') {
-        world.ntodo = 0;
+        world.nsteps = 0;
 
         for (j = 0; j < world.n; j++) {
             to = &world.worker[j];
@@ -1779,24 +1779,24 @@ schedule(uint64_t seed, mood_e mood)
             add(DO_TIME, NULL, NULL, NULL);
         }
 
-        if (world.ntodo == 0) {
+        if (world.nsteps == 0) {
             break;
         }
 
-        todo = &world.todo[random_below(world.ntodo)];
+        step = &world.steps[random_below(world.nsteps)];
 
-        if (todo->what == DO_READ && channel(todo->from, todo->to)->slow
+        if (step->what == DO_READ && channel(step->from, step->to)->slow
             && !one_in(4))
         {
-            todo = &world.todo[random_below(world.ntodo)];
+            step = &world.steps[random_below(world.nsteps)];
         }
 
-        ops -= (todo->what == DO_OP);
-        moves -= (todo->what == DO_OFFER);
-        lives -= (todo->what == DO_LIFE);
-        times -= (todo->what == DO_TIME);
+        ops -= (step->what == DO_OP);
+        moves -= (step->what == DO_OFFER);
+        lives -= (step->what == DO_LIFE);
+        times -= (step->what == DO_TIME);
 
-        run(todo);
+        run(step);
     }
 
     if (world.fault[0] == '\0') {
