@@ -70,6 +70,8 @@ static char *ngx_http_sio_bus_path(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_sio_bus_buffer(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_sio_zone_size(ngx_conf_t *cf, void *post, void *data);
+static ngx_http_sio_rules_t *ngx_http_sio_own_rules(ngx_conf_t *cf,
+    ngx_http_sio_loc_conf_t *slcf);
 static char *ngx_http_sio_on(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sio_set_handler(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -1174,21 +1176,31 @@ ngx_http_sio_zone_size(ngx_conf_t *cf, void *post, void *data)
 }
 
 
+/* the rules of "/", made on first use */
+
+static ngx_http_sio_rules_t *
+ngx_http_sio_own_rules(ngx_conf_t *cf, ngx_http_sio_loc_conf_t *slcf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (slcf->rules == NULL) {
+        slcf->rules = ngx_http_sio_rules_conf_create(cf);
+
+        clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+        slcf->location = clcf->name;
+    }
+
+    return slcf->rules;
+}
+
+
 static char *
 ngx_http_sio_on(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sio_loc_conf_t *slcf = conf;
 
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (slcf->rules == NULL) {
-        slcf->rules = ngx_http_sio_rules_conf_create(cf);
-        if (slcf->rules == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-        slcf->location = clcf->name;
+    if (ngx_http_sio_own_rules(cf, slcf) == NULL) {
+        return NGX_CONF_ERROR;
     }
 
     return ngx_http_sio_rules_conf_add(cf, slcf->rules, slcf,
@@ -1201,17 +1213,9 @@ ngx_http_sio_set_handler(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sio_loc_conf_t *slcf = conf;
 
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (slcf->rules == NULL) {
-        slcf->rules = ngx_http_sio_rules_conf_create(cf);
-        if (slcf->rules == NULL) {
-            return NGX_CONF_ERROR;
-        }
+    if (ngx_http_sio_own_rules(cf, slcf) == NULL) {
+        return NGX_CONF_ERROR;
     }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    slcf->location = clcf->name;
 
     return ngx_http_sio_add_handler(cf, slcf, slcf->rules);
 }
