@@ -263,6 +263,9 @@ test('the order of what a client sends', { kinds, ms: 60000 * SCALE },
         const numbers = [];
 
         acks.set(sender.id, numbers);
+
+        /* while the first one is under way all others come */
+        sender.emit('say', 'lobby', room);
         sender.emit('join', room);
         for (const text of texts) {
             sender.emit('say', room, text, (...answer) => numbers.push(answer));

@@ -174,6 +174,8 @@ case '/auth':                   // nginx asks whose request it has
 
 // With sio_handler_batch a body is an array: what one client has emitted while
 // its last request was under way.  Each acknowledgement says for which it is.
+// The rooms in it are those before the first event: what that one joins, the
+// second one's rooms do not have yet.
 
 $requests = json_decode(file_get_contents('php://input'),
                         flags: JSON_THROW_ON_ERROR);
@@ -189,9 +191,15 @@ flock($file, LOCK_EX);
 $state = json_decode(stream_get_contents($file), true) ?? $state;
 $before = $state;
 $ops = [];
+$joined = [];
 
 foreach ($requests as $request) {
+    $request->rooms = array_merge($request->rooms ?? [], $joined);
+
     foreach (chat($request) as $op) {
+        if ($op['op'] === 'join') {
+            array_push($joined, ...$op['rooms']);
+        }
         $ops[] = $op['op'] === 'ack' ? $op + ['seq' => $request->seq] : $op;
     }
 }
