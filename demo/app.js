@@ -725,7 +725,10 @@ const socket = io({
 
 const TRANSPORT = { polling: "Long-polling", websocket: "WebSocket" };
 
-/* The engine is a new one after each reconnect. */
+/*
+ * The engine is a new one after each reconnect.  Its WebSocket may come before
+ * the connect of the socket.
+ */
 
 function watchEngine() {
   const engine = socket.io.engine;
@@ -783,12 +786,13 @@ function measure() {
   });
 }
 
+socket.io.on("open", watchEngine);
+
 socket.on("connect", () => {
   $("banner").hidden = true;
   $("socket-id").textContent = socket.id;
   $("me-avatar").replaceWith(
     Object.assign(avatar(me()), { id: "me-avatar" }));
-  watchEngine();
   rooms.forEach((room) => room.wanted && joinRoom(room));
   measure();
 });

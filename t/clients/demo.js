@@ -30,7 +30,7 @@ const HOSTILE = '<img src=x onerror="document.title=1"><b>"&amp;\u202e';
 const complaints = [];
 
 
-async function open(query, options = {}) {
+async function open(query, options = {}, prepare = () => {}) {
     const browser = await chromium.launch({
         executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
         args: FLAGS,
@@ -63,6 +63,7 @@ async function open(query, options = {}) {
         };
     });
 
+    await prepare(page);
     await page.goto(`${BASE}/?${query}`);
     return page;
 }
@@ -158,6 +159,26 @@ const steps = {
         await ann.waitForSelector('#path.upgraded [data-step=websocket].on');
         await text(ann, '#rtt', /^\d+\.\d ms$/);
         await text(ann, '#room-count', 'only you are here');
+    },
+
+    async 'a WebSocket that is faster than the connect is seen, too'() {
+        const dan = await open('name=dan&room=random', {}, async page => {
+            const probed = new Promise(done => page.on('websocket', ws =>
+                ws.on('framereceived',
+                      ({ payload }) => payload === '3probe' && done())));
+
+            await page.route('**/socket.io/**', async route => {
+                if (route.request().method() === 'POST') {
+                    await probed;
+                }
+                await route.continue();
+            });
+        });
+
+        await text(dan, '.note.upgrade',
+                   /^Long-polling became a WebSocket after \d+ ms$/);
+        await text(dan, '#room-count', 'only you are here');
+        await dan.context().browser().close();
     },
 
     async 'bob is held to polling'() {
