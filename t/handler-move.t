@@ -255,6 +255,60 @@ subtest 'a backend that cannot be reached' => sub {
 SioBackend::ends($t, $before, $backend);
 
 
+begins(options => 'sio_handler_timeout 1s;');
+
+
+subtest 'a response that does not come' => sub {
+    my $s = joined($from);
+
+    $s->post(held('seven', body => [{ op => 'ack', args => ['late'] }])
+             . "\x1e" . says(1, 2));
+    $backend->take(1);
+
+    my $ws = moved($s);
+    $t->hang_up;
+    kill 'STOP', $from;
+    is(said($backend->take(2, 12)), '3:1 4:2', 'what waited goes on in the end');
+    is(join(' ', map { $ws->message } 1, 2), '431["heard"] 432["heard"]',
+       'and the client has its answers');
+    like($t->log, qr/has not passed on its response/, 'the log has why');
+
+    $backend->release('seven');
+    kill 'CONT', $from;
+    $ws->text($_) for says(3);
+    is($ws->message, '433["heard"]', 'one that comes then is not carried out');
+    $ws->close;
+    $backend->take(2);
+};
+
+
+SioBackend::ends($t, $before, $backend);
+
+
+begins();
+
+
+subtest 'a reload meanwhile' => sub {
+    my $s = joined($from);
+
+    $s->post(held('eight') . "\x1e" . says(1, 2));
+    $backend->take(1);
+
+    my $ws = moved($s);
+    $t->reload;
+    $ws->close;
+    ok(!$t->await(sub { !-e "/proc/$to" }, 3), 'the worker without its last client stays');
+    $backend->release('eight');
+    is(said($backend->take(3)), '3:1 4:2 5:disconnect',
+       'all that was accepted is told');
+    $t->wait_for(sub { !grep { -e "/proc/$_" } $from, $to },
+                 'then they do');
+};
+
+
+SioBackend::ends($t, {}, $backend);
+
+
 begins(expect_log => [qr/exited on signal 9/]);
 
 
@@ -271,7 +325,7 @@ subtest 'the worker with the request dies' => sub {
     is(said($backend->take(2)), '3:1 4:2', 'what waited goes on');
     is(join(' ', map { $ws->message } 1, 2), '431["heard"] 432["heard"]',
        'the one that was under way is not acknowledged');
-    like($t->log, qr/the worker that called the handler is gone/,
+    like($t->log, qr/has not passed on its response/,
          'the log has why');
     $backend->release('six');
     $ws->close;

@@ -28,6 +28,7 @@ my $t = SioCluster->new(
     location => 'sio; sio_handler /app; sio_ping_interval 30s;',
     server => <<'EOC',
     location /few/ { sio; sio_handler /app; sio_handler_inflight 3; }
+    location /one/ { sio; sio_handler /app; sio_handler_inflight 1; }
     location /batch/ {
         sio; sio_handler /app; sio_handler_batch 5;
         sio_on other handler /other;
@@ -173,6 +174,25 @@ subtest 'sio_handler_inflight' => sub {
        'disconnect event event event event event', 'all that waited are told');
     cmp_ok(most(@r), '<=', 3, 'three at a time at most');
     leave(@few, $other);
+};
+
+
+subtest 'turns are taken while the worker is busy' => sub {
+    my ($ws, $other) = map { joined($workers[0], path => '/one/') } 1, 2;
+
+    # More than a turn of the event loop bears.
+    my %heavy = (body => [{ op => 'data', set => { text => 'x' x 5000 } }]);
+
+    $backend->set(heavy => \%heavy);
+    my $hold = holds($ws, %heavy);
+    $ws->text("42[\"heavy\",$_]") for 1 .. 10;
+    $other->text('42["other"]');
+    $t->wait_for(sub { $t->status->{handler_queued} == 12 }, 'two clients wait');
+    $backend->release($hold);
+    is(join(' ', map { $_->{json}{args}[0] // $_->{json}{event} }
+                     $backend->take(11)),
+       join(' ', 'other', 1 .. 10), 'who has waited is first');
+    leave($ws, $other);
 };
 
 

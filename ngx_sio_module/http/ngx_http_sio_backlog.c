@@ -175,12 +175,20 @@ ngx_http_sio_backlog_push(ngx_http_sio_backlog_t *b,
 /*
  * All that came is read before anything of it is started: one piece of code
  * after the other stays in the processor's caches, rather than all of it.
+ * Those that a busy turn has put off are not overtaken.
  */
 
 void
 ngx_http_sio_backlog_post(ngx_http_sio_backlog_t *b)
 {
-    if (b->state == NGX_HTTP_SIO_BACKLOG_IDLE && !b->next.posted) {
+    if (b->state != NGX_HTTP_SIO_BACKLOG_IDLE || b->next.posted) {
+        return;
+    }
+
+    if (ngx_sio_session_busy()) {
+        ngx_post_event(&b->next, &ngx_posted_next_events);
+
+    } else {
         ngx_post_event(&b->next, &ngx_posted_events);
     }
 }
@@ -259,7 +267,9 @@ ngx_http_sio_backlog_next(ngx_event_t *ev)
 
     b = ev->data;
 
-    if (b->state == NGX_HTTP_SIO_BACKLOG_APPLYING) {
+    if (b->state == NGX_HTTP_SIO_BACKLOG_APPLYING
+        || b->state == NGX_HTTP_SIO_BACKLOG_ELSEWHERE)
+    {
         ngx_http_sio_backlog_user->resume(b);
 
     } else {

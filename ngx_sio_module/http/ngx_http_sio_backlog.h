@@ -105,7 +105,8 @@ typedef struct {
     /* the call of a backlog is done */
     void  (*done)(ngx_http_sio_call_t *call);
 
-    /* a backlog is APPLYING, and goes on in an event of its own */
+    /* one that is APPLYING goes on in an event of its own, or the time is
+       over for one that is ELSEWHERE */
     void  (*resume)(ngx_http_sio_backlog_t *b);
 } ngx_http_sio_backlog_user_t;
 

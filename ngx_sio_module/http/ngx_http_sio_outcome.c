@@ -66,7 +66,10 @@ ngx_http_sio_outcome_init(void (*admitted)(ngx_sio_socket_t *sk))
 static void
 ngx_http_sio_outcome_resume(ngx_http_sio_backlog_t *b)
 {
-    if (b->response == &ngx_http_sio_backlog_no_response) {
+    if (b->state == NGX_HTTP_SIO_BACKLOG_ELSEWHERE) {
+        ngx_http_sio_transfer_expire(b);
+
+    } else if (b->response == &ngx_http_sio_backlog_no_response) {
         ngx_http_sio_outcome(b);
 
     } else {
@@ -260,7 +263,8 @@ ngx_http_sio_outcome_failed(ngx_http_sio_backlog_t *b)
         break;
 
     case NGX_HTTP_SIO_CALL_GONE:
-        why = "the worker that called the handler is gone";
+        why = "the worker that called the handler has not passed on its "
+              "response";
         break;
 
     case NGX_HTTP_SIO_CALL_UNFIT:

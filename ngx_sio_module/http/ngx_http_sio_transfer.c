@@ -10,7 +10,8 @@
 #include "core/ngx_sio_stats.h"
 
 
-#define NGX_HTTP_SIO_TRANSFER_POOL  1024
+#define NGX_HTTP_SIO_TRANSFER_POOL   1024
+#define NGX_HTTP_SIO_TRANSFER_GRACE  5000    /* ms that a response may need */
 
 
 static void ngx_http_sio_transfer_export_items(sio_out_t *o,
@@ -29,7 +30,7 @@ const ngx_sio_bus_backend_t  ngx_http_sio_transfer_bus = {
 };
 
 
-/* of a call that was made by a worker which died */
+/* of a call whose worker died, or cannot pass on what came of it */
 
 static ngx_http_sio_call_response_t  ngx_http_sio_transfer_gone_response = {
     NGX_HTTP_SIO_CALL_GONE, 0, { NULL, 0 }, ngx_null_string
@@ -66,6 +67,7 @@ ngx_http_sio_transfer_export(ngx_sio_socket_t *sk, sio_out_t *o)
 
     sio_out_byte(o, 1);
     sio_out_u64(o, ngx_queue_empty(&b->flying) ? 0 : ngx_sio_bus_self());
+    sio_out_u64(o, b->conf->handler_timeout);
     sio_out_byte(o, b->connected);
 
     ngx_http_sio_transfer_export_items(o, &b->flying);
@@ -112,6 +114,7 @@ ngx_int_t
 ngx_http_sio_transfer_import(ngx_sio_socket_t *sk, sio_in_t *in)
 {
     uint8_t                  connected;
+    uint64_t                 timeout;
     ngx_sio_origin_t         origin;
     ngx_http_sio_backlog_t  *b;
 
@@ -120,6 +123,7 @@ ngx_http_sio_transfer_import(ngx_sio_socket_t *sk, sio_in_t *in)
     }
 
     origin = sio_in_u64(in);
+    timeout = sio_in_u64(in);
     connected = sio_in_u8(in);
 
     b = in->bad ? NULL : ngx_http_sio_backlog_get(sk);
@@ -142,6 +146,10 @@ ngx_http_sio_transfer_import(ngx_sio_socket_t *sk, sio_in_t *in)
         b->sn.node.key = ngx_crc32_short(b->id, NGX_SIO_ID_LEN);
 
         ngx_rbtree_insert(&ngx_http_sio_transfer_waiting, &b->sn.node);
+
+        /* it also keeps a worker that exits until all is told */
+
+        ngx_add_timer(&b->next, timeout + NGX_HTTP_SIO_TRANSFER_GRACE);
 
     } else {
         ngx_post_event(&b->next, &ngx_posted_events);
@@ -268,18 +276,22 @@ ngx_http_sio_transfer_forward(ngx_http_sio_backlog_t *b)
 {
     size_t                         n;
     sio_out_t                      o;
+    sio_span_t                     body;
     ngx_sio_msg_t                 *m;
+    ngx_http_sio_call_result_e     result;
     ngx_http_sio_call_response_t  *response;
 
     response = b->response;
+    result = response->result;
+    body = response->body;
 
     n = NGX_SIO_ID_LEN + 1 + 2 + 4 + 4 + response->peer.len + 4;
 
-    m = ngx_sio_frame(NGX_SIO_FRAME_RESPONSE, n + response->body.n, &o);
+    m = ngx_sio_frame(NGX_SIO_FRAME_RESPONSE, n + body.n, &o);
 
     if (m == NULL) {
-        response->result = NGX_HTTP_SIO_CALL_UNFIT;
-        response->body.n = 0;
+        result = NGX_HTTP_SIO_CALL_UNFIT;
+        body = sio_span_null;
 
         m = ngx_sio_frame(NGX_SIO_FRAME_RESPONSE, n, &o);
 
@@ -289,11 +301,11 @@ ngx_http_sio_transfer_forward(ngx_http_sio_backlog_t *b)
     }
 
     sio_out_bytes(&o, b->id, NGX_SIO_ID_LEN);
-    sio_out_byte(&o, response->result);
+    sio_out_byte(&o, result);
     sio_out_u16(&o, response->status);
     sio_out_u32(&o, b->at);
     sio_out_string(&o, ngx_sio_span(&response->peer));
-    sio_out_string(&o, response->body);
+    sio_out_string(&o, body);
 
     ngx_sio_bus_send(b->origin, m);
 }
@@ -377,6 +389,10 @@ ngx_http_sio_transfer_here(ngx_http_sio_backlog_t *b)
 {
     ngx_rbtree_delete(&ngx_http_sio_transfer_waiting, &b->sn.node);
 
+    if (b->next.timer_set) {
+        ngx_del_timer(&b->next);
+    }
+
     b->origin = 0;
     b->state = NGX_HTTP_SIO_BACKLOG_APPLYING;
 }
@@ -405,10 +421,17 @@ ngx_http_sio_transfer_gone(ngx_sio_origin_t origin)
         b = (ngx_http_sio_backlog_t *) node;
 
         if (b->origin == origin) {
-            ngx_http_sio_transfer_here(b);
-
-            b->response = &ngx_http_sio_transfer_gone_response;
-            ngx_http_sio_outcome(b);
+            ngx_http_sio_transfer_expire(b);
         }
     }
+}
+
+
+void
+ngx_http_sio_transfer_expire(ngx_http_sio_backlog_t *b)
+{
+    ngx_http_sio_transfer_here(b);
+
+    b->response = &ngx_http_sio_transfer_gone_response;
+    ngx_http_sio_outcome(b);
 }

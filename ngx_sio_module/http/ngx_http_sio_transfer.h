@@ -26,5 +26,12 @@ void ngx_http_sio_transfer_drop(ngx_sio_socket_t *sk);
  */
 void ngx_http_sio_transfer_forward(ngx_http_sio_backlog_t *b);
 
+/*
+ * The response that b, which is ELSEWHERE, waits for will not come.
+ *
+ * may      as ngx_http_sio_outcome
+ */
+void ngx_http_sio_transfer_expire(ngx_http_sio_backlog_t *b);
+
 
 #endif /* NGX_HTTP_SIO_TRANSFER_H */
