@@ -297,7 +297,8 @@ subtest 'a reload meanwhile' => sub {
     my $ws = moved($s);
     $t->reload;
     $ws->close;
-    ok(!$t->await(sub { !-e "/proc/$to" }, 2), 'the worker without its last client stays');
+    ok(!$t->await(sub { !-e "/proc/$to" }, 2),
+       'the worker without its last client stays');
     $backend->release('eight');
     is(said($backend->take(3)), '3:1 4:2 5:disconnect',
        'all that was accepted is told');
